@@ -9,11 +9,12 @@ cfg.read(here/"settings.ini", encoding="utf-8")
 s = cfg["DEFAULT"]
 
 setup(
-    name=s["lib_name"], version=s["version"], description=s["description"], author=s["author"], author_email=s["author_email"],
-    url=s["git_url"], license="Apache-2.0", keywords=s["keywords"], python_requires=">=" + s["min_python"],
-    long_description=(here/"README.md").read_text(encoding="utf-8") if (here/"README.md").exists() else "", long_description_content_type="text/markdown",
+    name=s["lib_name"], version=s["version"], description=s["description"], keywords=s["keywords"], license="Apache-2.0",
+    author=s["author"], author_email=s["author_email"], url=s["git_url"], python_requires=">=" + s["min_python"],
+    long_description=(here/"README.md").read_text(encoding="utf-8"), long_description_content_type="text/markdown",
+    # the folder data/ lies beside the package in a checkout and inside it in a wheel; core.data_path looks in both
     packages=[*find_packages(include=["score_nb", "score_nb.*"]), "score_nb.data"], package_dir={"score_nb.data": "data"},
     package_data={"score_nb.data": ["README.md", "tiny/*"]},
     install_requires=s["requirements"].split(), extras_require={"dev": s["dev_requirements"].split()},
-    entry_points={"console_scripts": s["console_scripts"].splitlines(), "nbdev": ["score_nb=score_nb._modidx:d"]},
+    entry_points={"console_scripts": s["console_scripts"].split(), "nbdev": ["score_nb=score_nb._modidx:d"]},
 )

@@ -139,7 +139,7 @@ class Run:
         check(not self.path.is_file(), "run folder", str(path), "is a file; name a folder")
         self.config = self.read_config() or {}
         other = self.config.get("settings", self.settings)
-        for k in sorted(other.keys() | self.settings.keys()):
+        for k in {**self.settings, **other}:
             mine, theirs = self.settings.get(k), other.get(k)
             check(mine == theirs, k, mine, f"the run folder {self.path} was started with {k}={theirs!r}; use that, or another folder")
         if not self.config: self.save(device=str(default_device()), threads=torch.get_num_threads(), versions=versions())
