@@ -13,9 +13,12 @@ from pathlib import Path
 from .core import Run, SettingError, check, read_jsonl, to_jsonl, write_atomic
 
 # %% ../nbs/17_cli.ipynb #cell-5
+class _Parser(argparse.ArgumentParser):
+    def error(self, message): self.exit(2, f"{self.prog}: {message}; see '{self.prog} --help'\n") # one line, not the whole usage
+
 def _parser(command, teaches, *groups):
     "A parser that refuses abbreviations. Each group is a dict: option -> (type, default, help)."
-    p = argparse.ArgumentParser(prog=f"score_nb {command}", description=teaches, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = _Parser(prog=f"score_nb {command}", description=teaches, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
     for group in groups:
         for name, (kind, default, text) in group.items():
             how = dict(action="store_true") if kind is bool else dict(type=kind, default=default)
@@ -87,8 +90,8 @@ def demo_command(argv):
     "Show SCoRe at work: base model, Stage I, Stage II, evaluated on held-out problems, in a few minutes on a laptop."
     from score_nb.stages import stage_one, stage_two
     from score_nb.train import TrainConfig, train
-    a = _parser("demo", demo_command.__doc__ + "\n\n  score_nb demo\n  score_nb demo --quick          one minute, fewer steps and problems\n  score_nb demo --seed 1 --run runs/seed1",
-                {"quick": (bool, False, "a minute instead of a few: a quarter of the steps, 200 problems"), "seed": (int, 0, "of adapter and samples"),
+    a = _parser("demo", demo_command.__doc__ + "\n\n  score_nb demo\n  score_nb demo --quick          about a minute: too short to learn much, to see that everything runs\n  score_nb demo --seed 1 --run runs/seed1",
+                {"quick": (bool, False, "a quarter of the steps, 200 problems: to see that everything runs"), "seed": (int, 0, "of adapter and samples"),
                  "steps": (int, None, "updates of each stage (default 80; 20 with --quick)"), "n": (int, None, "held-out problems (default 1000; 200 with --quick)"),
                  "run": (str, None, "run folder (default runs/demo, runs/quick with --quick)")}).parse_args(argv)
     steps, n = a.steps or (20 if a.quick else 80), a.n or (200 if a.quick else 1000)

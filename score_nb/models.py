@@ -18,6 +18,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from peft.utils import get_peft_model_state_dict, load_peft_weights, set_peft_model_state_dict
 from safetensors.torch import save as to_safetensors
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging as transformers_logging
 from .core import SettingError, check, check_number, data_path, default_device, default_dtype, seed_everything, write_atomic
 
 # %% ../nbs/03_models.ipynb #cell-7
@@ -43,12 +44,12 @@ def encode(
 class Policy:
     "A causal LM with a LoRA adapter, its tokenizer, and the places where its turns begin and end."
     def __init__(self,
-        model:PeftModel,
+        model:PeftModel, # or a bare causal LM, to look at only
         tokenizer,
         name:str="", # as `load_policy` knows it
     ):
         self.model, self.tokenizer, self.name = model, tokenizer, name
-        self.lm = model.get_base_model()     # the causal LM, LoRA layers inside
+        self.lm = model.get_base_model() if isinstance(model, PeftModel) else model # the causal LM, LoRA layers inside
         self.body, self.head = self.lm.get_decoder(), self.lm.get_output_embeddings()
         self.config = self.lm.config.get_text_config()
         self.softcap = getattr(self.config, "final_logit_softcapping", None)
@@ -129,6 +130,7 @@ def load_base(
 )->tuple: # model, tokenizer
     "A frozen causal LM and its tokenizer. Raises `SettingError` if they cannot be loaded."
     source, local = find_model(name)
+    (transformers_logging.disable_progress_bar if name in MODELS else transformers_logging.enable_progress_bar)() # ours loads in no time
     kind = {"quantization_config": four_bit(dtype)} if load_in_4bit else {}
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=local)

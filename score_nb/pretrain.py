@@ -63,7 +63,7 @@ class Recipe:
     batch:int = 64 # examples a step
     lr:float = 2e-3
     compile:bool = True # torch.compile halves the time; it needs a C++ compiler
-    direct:tuple = (.20, .05) # share of direct answers in each phase
+    direct:tuple = (.20, .02) # share of direct answers in each phase
     drills:tuple = (.70, .20) # share of single arithmetic steps; the rest are two-attempt conversations
     explicit:float = .5 # share of the conversations that ask for a check in so many words
     habits:tuple = ((.85, .05, .10), (.10, .80, .10), (.20, .10, .70)) # repeat, change, check: one row a wording
@@ -198,15 +198,16 @@ def pretrain(
     out, # folder for the model
     recipe:Recipe=Recipe(),
     device=None, # default: a GPU if there is one
-    every:int=250, # steps between probes on 400 validation problems
+    every:int=400, # steps between probes
+    problems:int=300, # validation problems in a probe
 )->Path: # the folder, ready for `load_policy`
     "Make the tiny Gemma: tokenizer, model, two phases of text. Writes safetensors, recipe.json and the probes along the way, curve.jsonl."
     out, device, start, rows, task = Path(out), torch.device(device or default_device()), time.time(), [], Equations()
     write_atomic(out/"curve.jsonl", "")                                       # a folder that cannot be written is found out now
     tokenizer = make_tokenizer(Text(recipe))
-    model, problems = make_model(recipe, tokenizer).to(device), task.load("validation", 400)
+    model, held_out = make_model(recipe, tokenizer).to(device), task.load("validation", problems, seed=1)
     def look(step, loss):
-        rows.append(dict(step=step, loss=round(loss, 4), **probe(Policy(model.eval(), tokenizer, "tiny"), task, problems)))
+        rows.append(dict(step=step, loss=round(loss, 4), **probe(Policy(model.eval(), tokenizer, "tiny"), task, held_out)))
         write_atomic(out/"curve.jsonl", to_jsonl(rows))
         model.train()
     train_text(model.train(), Text(recipe, tokenizer), device, every, look)
