@@ -77,6 +77,11 @@ def default_dtype(
     return torch.bfloat16 if device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0) else torch.float32
 
 # %% ../nbs/00_core.ipynb #cell-15
+if os.environ.get("IN_TEST"):
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+
+# %% ../nbs/00_core.ipynb #cell-17
 def write_atomic(
     path,    # file to replace
     content, # str or bytes
@@ -116,7 +121,7 @@ def read_jsonl(
         rows.append(row)
     return rows
 
-# %% ../nbs/00_core.ipynb #cell-20
+# %% ../nbs/00_core.ipynb #cell-22
 def versions()->dict:
     "Versions of what decides a run's numbers."
     def of(name):
