@@ -91,10 +91,10 @@ def demo_command(argv):
     from score_nb.stages import stage_one, stage_two
     from score_nb.train import TrainConfig, train
     a = _parser("demo", demo_command.__doc__ + "\n\n  score_nb demo\n  score_nb demo --quick          about a minute: too short to learn much, to see that everything runs\n  score_nb demo --seed 1 --run runs/seed1",
-                {"quick": (bool, False, "a quarter of the steps, 200 problems: to see that everything runs"), "seed": (int, 0, "of adapter and samples"),
-                 "steps": (int, None, "updates of each stage (default 80; 20 with --quick)"), "n": (int, None, "held-out problems (default 1000; 200 with --quick)"),
+                {"quick": (bool, False, "few steps, 200 problems: to see that everything runs"), "seed": (int, 0, "of adapter and samples"),
+                 "steps": (int, None, "updates of each stage (default 80; 12 with --quick)"), "n": (int, None, "held-out problems (default 1000; 200 with --quick)"),
                  "run": (str, None, "run folder (default runs/demo, runs/quick with --quick)")}).parse_args(argv)
-    steps, n = a.steps or (20 if a.quick else 80), a.n or (200 if a.quick else 1000)
+    steps, n = a.steps or (12 if a.quick else 80), a.n or (200 if a.quick else 1000)
     folder = Path(a.run or ("runs/quick" if a.quick else "runs/demo"))
     cfg = TrainConfig(steps=steps, seed=a.seed)
     from score_nb.evals import episodes_html, plot_score, table
