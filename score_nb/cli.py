@@ -7,7 +7,7 @@ __all__ = ['MODEL', 'NAMES', 'COMMANDS', 'HELP', 'store_eval', 'eval_command', '
            'table_command', 'pretrain_command', 'main']
 
 # %% ../nbs/17_cli.ipynb #cell-2
-import argparse, json, math, os, sys
+import argparse, sys
 from dataclasses import fields
 from pathlib import Path
 from .core import Run, SettingError, check, read_jsonl, to_jsonl, write_atomic
@@ -60,8 +60,10 @@ def eval_command(argv):
     from score_nb.evals import episodes_html, evaluate, table
     from score_nb.tasks import get_task
     problems = get_task(a.task).load(a.split, a.n)
-    run = Run(a.run, {k: v for k, v in vars(a).items() if k != "run"}) if a.run else None
+    from score_nb.train import fingerprint
     policy, task = _load(a)
+    facts = {k: v for k, v in vars(a).items() if k != "run"} | {"weights": fingerprint(policy.adapter())} # the same path may hold another adapter
+    run = Run(a.run, facts) if a.run else None
     settings = dict(attempts=a.attempts, max_new_tokens=a.max_new_tokens)
     report = store_eval(policy, task, problems, run.path, **settings) if run else evaluate(policy, task, problems, **settings)
     print(table({a.adapter or a.model: report}))
@@ -94,7 +96,8 @@ def demo_command(argv):
                 {"quick": (bool, False, "few steps, 200 problems: to see that everything runs"), "seed": (int, 0, "of adapter and samples"),
                  "steps": (int, None, "updates of each stage (default 80; 12 with --quick)"), "n": (int, None, "held-out problems (default 1000; 200 with --quick)"),
                  "run": (str, None, "run folder (default runs/demo, runs/quick with --quick)")}).parse_args(argv)
-    steps, n = a.steps or (12 if a.quick else 80), a.n or (200 if a.quick else 1000)
+    steps, n = (short if a.quick else full for short, full in ((12, 80), (200, 1000)))
+    steps, n = steps if a.steps is None else a.steps, n if a.n is None else a.n # 0 is refused below, not taken for "not given"
     folder = Path(a.run or ("runs/quick" if a.quick else "runs/demo"))
     cfg = TrainConfig(steps=steps, seed=a.seed)
     from score_nb.evals import episodes_html, plot_score, table

@@ -9,7 +9,6 @@ __all__ = ['SHOWN', 'TrainConfig', 'pick', 'save_checkpoint', 'load_checkpoint',
 # %% ../nbs/08_train.ipynb #cell-2
 import hashlib, json, time
 from dataclasses import asdict, dataclass, field, fields
-from functools import partial
 from pathlib import Path
 import torch
 from accelerate import Accelerator
@@ -155,6 +154,7 @@ def train(
     optimizer = torch.optim.Adam(policy.parameters().values(), lr=cfg.lr)
     best, facts = load_checkpoint(run, policy, optimizer) or (policy.adapter(), dict(step=0, recent=[], score=-1.))
     for file in ("metrics.jsonl", "timing.jsonl"): run.rewind(facts["step"], file)
+    window = min(cfg.window, cfg.steps)                                               # a run shorter than its window keeps its last adapter sampled from
     rewarded = objective.credit(torch.eye(objective.attempts)).ne(0).any(0)           # the attempts that earn credit
     with tqdm(total=cfg.steps, initial=facts["step"], desc=objective.name, mininterval=.5) as bar:
         for step in range(facts["step"] + 1, cfg.steps + 1):
@@ -162,9 +162,9 @@ def train(
             episodes = rollout(policy, task, pick(problems, cfg.problems, cfg.seed, step - 1), objective.attempts, cfg.samples, cfg.branch,
                                cfg.temperature, cfg.max_new_tokens, seed=named_seed(cfg.seed, "step", step))
             sampled = clock()
-            recent = (facts["recent"] + [episodes.reward[:, rewarded].mean().item()])[-cfg.window:]
-            score = sum(recent)/cfg.window                                            # counts from the first full window on
-            if score > facts["score"] and len(recent) == cfg.window: best, facts["score"] = policy.adapter(), score
+            recent = (facts["recent"] + [episodes.reward[:, rewarded].mean().item()])[-window:]
+            score = sum(recent)/window                                                # counts from the first full window on
+            if score > facts["score"] and len(recent) == window: best, facts["score"] = policy.adapter(), score
             facts |= dict(step=step, recent=recent)
             advantage = advantages(objective, episodes)
             done = update(policy, episodes, advantage, objective.beta, cfg, accelerator, optimizer)
