@@ -8,16 +8,20 @@ __all__ = ['MARK', 'MODELS', 'chat_text', 'encode', 'Policy', 'public_name', 'fi
 
 # %% ../nbs/03_models.ipynb #cell-2
 import json, logging, re, warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR) # on import it asks for an optional package that nothing here needs
 import torch
 from huggingface_hub import get_hf_file_metadata, hf_hub_url
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 from peft import LoraConfig, PeftModel, get_peft_model
+from peft.tuners.lora import LoraLayer
 from peft.utils import get_peft_model_state_dict, load_peft_weights, set_peft_model_state_dict
 from safetensors.torch import save as to_safetensors
+from torch.utils.checkpoint import checkpoint
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.utils import logging as transformers_logging
 from .core import SettingError, check, check_number, data_path, default_device, default_dtype, seed_everything, write_atomic
 
@@ -77,6 +81,26 @@ class Policy:
     def reference(self):
         "Inside, the policy is its own base model: the adapter is off, and back on afterwards."
         with self.model.disable_adapter(): yield self
+    @contextmanager
+    def merged(self):
+        "Inside, the adapter is part of the weights, so that a token costs fewer operations. Only in float32 and without 4 bits: elsewhere rounding would change the policy."
+        layers = [m for m in self.model.modules() if isinstance(m, LoraLayer) and not m.disable_adapters]
+        if any(m.get_base_layer().weight.dtype != torch.float32 for m in layers): layers = []
+        bare = [m.get_base_layer().weight.data for m in layers]
+        try:
+            for m, w in zip(layers, bare): m.get_base_layer().weight.data = w + m.get_delta_weight("default")
+            with self.reference() if layers else nullcontext(): yield self
+        finally:
+            for m, w in zip(layers, bare): m.get_base_layer().weight.data = w
+    @contextmanager
+    def recomputing(self):
+        "Inside, layers keep only their input for the backward pass and compute the rest again there (gradient checkpointing, Chen et al. 2016). Dropout stays off."
+        layers = [m for m in self.lm.modules() if isinstance(m, GradientCheckpointingLayer)]
+        def switch(on):
+            for m in layers: m.gradient_checkpointing, m.training, m._gradient_checkpointing_func = on, on, partial(checkpoint, use_reentrant=False)
+        switch(True)
+        try: yield self
+        finally: switch(False)
     def adapter(self)->dict:
         "A copy of the adapter's weights, by parameter name."
         return {n: p.detach().cpu().clone() for n, p in self.parameters().items()}

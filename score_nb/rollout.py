@@ -6,7 +6,7 @@
 __all__ = ['Episodes', 'cat_episodes', 'Slots', 'attention_mask', 'forward_cached', 'logits_of', 'choose', 'Talk', 'rollout']
 
 # %% ../nbs/04_rollout.ipynb #cell-2
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 from .core import check, check_number, named_generator
@@ -46,27 +46,33 @@ def cat_episodes(
 # %% ../nbs/04_rollout.ipynb #cell-11
 class Slots:
     "A KV cache in which slot = position: row b keeps the keys of its token at position p in slot p, whatever other rows do."
-    def __init__(self, size): self.size, self.keys, self.values = size, {}, {}
+    def __init__(self, store=None): self.store = store or {} # (layer, 0 keys or 1 values) -> (B, slots, H, D)
     def at(self, pos):
         "Where the next forward pass writes: (B, q) positions."
         self.pos, self.rows, self.upto = pos, torch.arange(len(pos), device=pos.device)[:, None], int(pos.max()) + 1
         return self
+    def write(self, name, new):
+        "Put (B, H, q, D) at `self.pos`; everything up to `self.upto`. Room grows by 64 slots at a time."
+        have, (B, H, _, D) = self.store.get(name), new.shape
+        if have is None or have.shape[1] < self.upto:
+            self.store[name] = new.new_zeros(B, -(-self.upto//64)*64, H, D)
+            if have is not None: self.store[name][:, :have.shape[1]] = have
+            have = self.store[name]
+        have[self.rows, self.pos] = new.transpose(1, 2)
+        return have[:, :self.upto].transpose(1, 2)
     def update(self, k, v, layer, *args, **kwargs):
-        "Called by the model's attention layers: put (B, H, q, D) at `self.pos`, return everything up to `self.upto`."
-        for store, new in ((self.keys, k), (self.values, v)):
-            if layer not in store: store[layer] = new.new_zeros(new.shape[0], self.size, new.shape[1], new.shape[3])
-            store[layer][self.rows, self.pos] = new.transpose(1, 2)
-        return tuple(s[layer][:, :self.upto].transpose(1, 2) for s in (self.keys, self.values))
-    def select(self, rows)->"Slots":
-        "A copy with these rows: shared prompts, siblings and rows that leave are all this."
-        new = Slots(self.size)
-        new.keys, new.values = ({l: x[rows] for l, x in s.items()} for s in (self.keys, self.values))
-        return new
-    def put(self, rows, other):
-        "Copy `other` back into these rows."
-        for mine, theirs in ((self.keys, other.keys), (self.values, other.values)):
-            for l in mine: mine[l][rows] = theirs[l]
+        "Called by the model's attention layers."
+        return self.write((layer, 0), k), self.write((layer, 1), v)
     def get_seq_length(self, *args): return 0
+    def select(self, rows)->"Slots":
+        "A copy of these rows: shared prompts, siblings and rows that leave are all this."
+        return Slots({name: x[rows] for name, x in self.store.items()})
+    @staticmethod
+    def cat(parts:list)->"Slots":
+        "The rows of several caches."
+        slots = max(x.shape[1] for p in parts for x in p.store.values())
+        wide = lambda x: torch.nn.functional.pad(x, (0, 0, 0, 0, 0, slots - x.shape[1]))
+        return Slots({name: torch.cat([wide(p.store[name]) for p in parts]) for name in parts[0].store})
 
 def attention_mask(
     config, # of the model: its layer types and sliding window
@@ -108,80 +114,73 @@ def choose(
     luck:Tensor, # (B,) uniform in [0, 1)
 )->Tensor: # (B,) int64
     "Sample one token a row: the one whose stretch of the unit interval holds `luck`."
-    ends = logp.exp().cumsum(-1)
-    return torch.searchsorted(ends, luck[:, None]*ends[:, -1:], right=True)[:, 0].clamp(max=logp.shape[1] - 1)
+    ends = logp.exp().cumsum(-1, dtype=torch.float32 if logp.device.type == "mps" else torch.float64) # a quarter of a million summands; Apple's GPUs have no float64
+    return torch.searchsorted(ends, luck[:, None].to(ends)*ends[:, -1:], right=True)[:, 0].clamp(max=logp.shape[1] - 1)
 
 # %% ../nbs/04_rollout.ipynb #cell-20
 class Talk:
     "Conversations in progress. Ids, turns, log-probs and the KV cache share one coordinate system: (row, position)."
+    ROWS = ("ids", "turn", "logp", "luck", "hidden", "length", "seen", "number", "attempt", "used", "live") # tensors with a row a conversation
     def __init__(self,
         policy:Policy,
-        rows:int, # conversations
-        size:int, # tokens each may grow to
+        texts:list, # ids of context, a list a row
+        size:int, # tokens a row may grow to
+        limit:int, # tokens an attempt may have
     ):
-        self.policy, self.cache = policy, Slots(size)
-        new = lambda dtype, *shape: torch.zeros(rows, *shape, dtype=dtype, device=policy.device)
+        self.policy, self.cache = policy, Slots()
+        new = lambda dtype, *shape: torch.zeros(len(texts), *shape, dtype=dtype, device=policy.device)
         self.ids, self.turn, self.logp = new(torch.long, size), new(torch.int8, size), new(torch.float32, size)
+        self.luck, self.hidden = new(torch.float32, limit), new(policy.dtype, policy.config.hidden_size) # uniform numbers; what predicts the next token
         self.length, self.seen = new(torch.long), new(torch.long) # tokens written, and how many of them the model has read
-        self.hidden = None # (rows, d), what predicts the next token
+        self.number, self.attempt, self.used = new(torch.long), new(torch.long), new(torch.long) # which conversation, which attempt, its tokens so far
+        self.live = new(torch.bool) # whether the attempt goes on
+        self.append(texts)
+    def __len__(self): return len(self.live)
 
     @property
     def last(self):
         "The last token of each row."
         return self.ids.gather(1, self.length[:, None] - 1)[:, 0]
 
-    def append(self,
-        texts:list, # ids of context, a list a row
-    ):
+    def append(self, texts:list):
         "Write context at the end of each row."
-        for row, (text, n) in enumerate(zip(texts, self.length.tolist())): self.ids[row, n:n + len(text)] = torch.tensor(text)
-        self.length = self.length + torch.tensor([len(t) for t in texts], device=self.length.device)
+        for row, text, n in zip(self.ids, texts, self.length.tolist()): row[n:n + len(text)] = torch.tensor(text)
+        self.length = self.length + torch.tensor([len(t) for t in texts], dtype=torch.long, device=self.length.device)
 
     def advance(self):
         "Let the model read what it has not read. Rows with less to read are padded; what padding leaves in the cache is overwritten before it is seen."
-        n = int((self.length - self.seen).max())
+        unread = self.length - self.seen
+        n = int(unread.max())
         if n == 0: return
-        pos = self.seen[:, None] + torch.arange(n, device=self.seen.device)
+        pos = self.seen[:, None] + torch.arange(n, device=unread.device)
         h = forward_cached(self.policy, self.ids.gather(1, pos), pos, self.cache)
-        self.hidden = h[torch.arange(len(h), device=h.device), (self.length - self.seen - 1).clamp(min=0)]
-        self.seen = self.length.clone()
+        h = h[torch.arange(len(h), device=h.device), (unread - 1).clamp(min=0)]
+        self.hidden, self.seen = torch.where(unread[:, None] > 0, h, self.hidden), self.length
+
+    def step(self,
+        temperature:float, # 0 is greedy, and log-probs are then those at temperature 1
+    ):
+        "A token for every live row. The row rests after one that stops it, or after the last it may have."
+        self.advance()
+        row = self.live.nonzero()[:, 0]
+        logp = torch.log_softmax(logits_of(self.policy, self.hidden[row]).div_(temperature or 1.), -1)
+        new = choose(logp, self.luck[row, self.used[row]]) if temperature else logp.argmax(-1)
+        at = (row, self.length[row])
+        self.ids[at], self.turn[at], self.logp[at] = new, self.attempt[row].to(torch.int8), logp.gather(1, new[:, None])[:, 0]
+        self.length, self.used = self.length + self.live, self.used + self.live
+        self.live[row] = ~torch.isin(new, torch.tensor(self.policy.stop, device=new.device)) & (self.used[row] < self.luck.shape[1])
 
     def select(self, rows)->"Talk":
-        "A copy with these rows."
+        "A copy of these rows."
+        return self._with(self.cache.select(rows), {name: getattr(self, name)[rows] for name in self.ROWS})
+    @staticmethod
+    def cat(parts:list)->"Talk":
+        "The rows of several."
+        return parts[0]._with(Slots.cat([p.cache for p in parts]), {name: torch.cat([getattr(p, name) for p in parts]) for name in Talk.ROWS})
+    def _with(self, cache, rows):
         new = object.__new__(Talk)
-        new.policy, new.cache = self.policy, self.cache.select(rows)
-        for n in ("ids", "turn", "logp", "length", "seen", "hidden"): setattr(new, n, getattr(self, n)[rows])
+        vars(new).update(policy=self.policy, cache=cache, **rows)
         return new
-
-    def put(self, rows, other):
-        "Copy `other` back into these rows."
-        self.cache.put(rows, other.cache)
-        for n in ("ids", "turn", "logp", "length", "seen", "hidden"): getattr(self, n)[rows] = getattr(other, n)
-
-    def sample(self,
-        k:int, # which attempt, from 1
-        limit:int, # tokens at most
-        temperature:float, # 0 is greedy, and log-probs are then those at temperature 1
-        luck:Tensor, # (rows, limit) uniform numbers
-    )->Tensor: # (rows,) bool: cut off by the limit
-        "Attempt k of every row. When half the rows have finished, the others go on without them."
-        stop = torch.tensor(self.policy.stop, device=self.ids.device)
-        work, rows = self, torch.arange(len(self.ids), device=self.ids.device)
-        live = torch.ones_like(rows, dtype=torch.bool)
-        for t in range(limit):
-            if 2*live.sum() <= len(live):
-                if work is not self: self.put(rows, work)
-                work, rows, live = work.select(live), rows[live], live[live]
-            work.advance()
-            logp = torch.log_softmax(logits_of(self.policy, work.hidden)/(temperature or 1.), -1)
-            new = choose(logp, luck[rows, t]) if temperature else logp.argmax(-1)
-            at = (live.nonzero()[:, 0], work.length[live])
-            work.ids[at], work.turn[at], work.logp[at] = new[live], k, logp[at[0], new[live]]
-            work.length = work.length + live
-            live = live & ~torch.isin(new, stop)
-            if not live.any(): break
-        if work is not self: self.put(rows, work)
-        return ~torch.isin(self.last, stop)
 
 # %% ../nbs/04_rollout.ipynb #cell-24
 @torch.no_grad()
@@ -208,42 +207,62 @@ def rollout(
     check(first is None or len(first) == len(problems), "first", len(first or ()), f"give one text for each of the {len(problems)} problems")
     for k in begin: check(k in range(1, attempts + 1) and not (first and k == 1), "begin", k, f"name an attempt from {2 if first else 1} to {attempts}")
     for text in (*(first or ()), *begin.values()): check(isinstance(text, str), "first or begin", text, "give text")
+    check(not first or attempts > 1, "attempts", attempts, "use at least 2: with the first given there is nothing else to sample")
     policy.model.eval()
-    many, copies = max(1, max_rows//(samples*branch)), [samples*(branch if k == attempts else 1) for k in range(1, attempts + 1)]
-    luck = [torch.rand(len(problems), n, max_new_tokens, generator=named_generator(seed, "luck", k)) for k, n in enumerate(copies, 1)]
-    parts = []
-    for i in range(0, len(problems), many):
-        part = _rollout(policy, task, problems[i:i + many], attempts, samples, branch, temperature, max_new_tokens,
-                        [u[i:i + many].flatten(0, 1).to(policy.device) for u in luck], first and first[i:i + many], begin)
-        parts.append(replace(part, problem=part.problem + i, branch=part.branch + i*samples))
-    return cat_episodes(parts)
+    with policy.merged(): return _rollout(policy, task, problems, attempts, samples, branch, temperature, max_new_tokens, seed, first, begin, max_rows)
 
-def _rollout(policy, task, problems, attempts, samples, branch, temperature, limit, luck, first, begin):
-    "One batch of `rollout`."
+def _rollout(policy, task, problems, K, samples, branch, temperature, limit, seed, first, begin, max_rows):
     prompts, bridge = [policy.prompt_ids(task.prompt(p)) for p in problems], policy.bridge_ids(task.prompt(problems[0]), task.correction)
-    given = [encode(policy.tokenizer, t) + [policy.end] for t in first or []]
-    begin = {k: encode(policy.tokenizer, begin.get(k, "")) for k in range(1, attempts + 1)}
-    size = max(map(len, prompts)) + attempts*(limit + 1 + len(bridge)) + sum(map(len, begin.values())) + max(map(len, given), default=0)
-    talk = Talk(policy, len(problems), size)
-    talk.append(prompts)
-    owner = family = torch.arange(len(problems), device=policy.device)               # problem and branch of each row
-    truncated = []
-    for k in range(1, attempts + 1):
-        if k > 1: talk.append([[policy.end]*(t != policy.end) + bridge for t in talk.last.tolist()])           # ★
-        talk.append(given if k == 1 and first else [begin[k]]*len(owner))
-        talk.advance()                                                               # read once, then shared by the copies
-        if k == attempts: family = torch.arange(len(owner), device=owner.device)
-        times = (samples if k == 1 else 1)*(branch if k == attempts else 1)
-        if times > 1:
-            copy = torch.arange(len(owner), device=owner.device).repeat_interleave(times)
-            talk, owner, family, truncated = talk.select(copy), owner[copy], family[copy], [t[copy] for t in truncated]
-        truncated.append(torch.zeros_like(owner, dtype=torch.bool) if k == 1 and first else talk.sample(k, limit, temperature, luck[k - 1]))
-    T = int(talk.length.max())
-    out = Episodes(talk.ids[:, :T], talk.turn[:, :T], talk.logp[:, :T], torch.zeros(len(owner), attempts), torch.stack(truncated, 1), owner, family)
-    out = Episodes(*(x.cpu() for x in vars(out).values()))
-    for k in range(1, attempts + 1):
-        said = policy.tokenizer.batch_decode([begin[k] + ids for ids in out.attempt_ids(k)], skip_special_tokens=True)
-        if k == 1 and first: said = [first[i] for i in out.problem.tolist()]
-        grades = [task.grade(text, problems[i]) for text, i in zip(said, out.problem.tolist())]
-        out.reward[:, k - 1] = torch.tensor(grades).masked_fill(out.truncated[:, k - 1], 0)
-    return out
+    if first: prompts = [p + encode(policy.tokenizer, t) + [policy.end] for p, t in zip(prompts, first)]
+    begin = {k: encode(policy.tokenizer, begin.get(k, "")) for k in range(1, K + 1)}
+    size = max(map(len, prompts)) + K*(limit + 1 + len(bridge)) + sum(map(len, begin.values()))
+    made = 1 if first else 0                                                             # attempts that a fresh row has behind it
+    times = torch.ones(K, dtype=torch.long, device=policy.device)                        # copies of a row before attempts 1, 2, …
+    times[made] *= samples; times[-1] *= branch
+    each = {k: samples*(branch if k == K else 1) for k in range(1, K + 1)}               # conversations of a problem in attempt k
+    luck = torch.zeros(K + 1, len(problems)*each[K] if temperature else 0, limit, device=policy.device)
+    for k, n in each.items():
+        if temperature: luck[k, :len(problems)*n] = torch.rand(len(problems), n, limit, generator=named_generator(seed, "luck", k)).flatten(0, 1)
+    grades = {(1, i*samples + s): task.grade_soon(t, p) for i, (t, p) in enumerate(zip(first or [], problems)) for s in range(samples)}
+    gone, waiting = [], sorted(range(len(problems)), key=lambda i: len(prompts[i]))      # the longest are taken first
+
+    def close(talk, rows):
+        "Have attempts graded that have just ended, while others go on. One cut off counts as wrong, whatever it says."
+        for number, k, ids, turn in zip(*(x[rows].tolist() for x in (talk.number, talk.attempt, talk.ids, talk.turn))):
+            own = [i for i, t in zip(ids, turn) if t == k]
+            text = policy.tokenizer.decode(begin[k] + own, skip_special_tokens=True)
+            if own[-1] in policy.stop: grades[k, number] = task.grade_soon(text, problems[number//each[k]])
+
+    def open_next(talk):
+        "The next attempt of every row: what leads to it is read once, then shared by the copies."
+        talk.append([([policy.end]*(t != policy.end) + bridge)*(k > 0) + begin[k + 1] for k, t in zip(talk.attempt.tolist(), talk.last.tolist())]) # ★
+        talk.advance()
+        n = times[talk.attempt]
+        row = torch.arange(len(talk), device=n.device).repeat_interleave(n)
+        copy = torch.arange(len(row), device=n.device) - (n.cumsum(0) - n)[row]
+        talk = talk.select(row)
+        talk.number, talk.attempt, talk.used, talk.live = talk.number*n[row] + copy, talk.attempt + 1, 0*talk.used, ~talk.live
+        if temperature: talk.luck = luck[talk.attempt, talk.number]
+        return talk
+
+    talk = Talk(policy, [], size, limit)
+    while waiting or len(talk):                                                          # half of the rows, or more, are at rest
+        rest, end = ~talk.live, talk.attempt == K
+        close(talk, rest)
+        gone.append([x[rest & end].cpu() for x in (talk.number, talk.ids, talk.turn, talk.logp)])
+        stay, move = talk.select(~rest), talk.select(rest & ~end)
+        room = (max_rows - branch*len(move) - int(torch.where(stay.attempt < K, branch, 1).sum()))//each[K]
+        new = [waiting.pop() for _ in range(min(len(waiting), max(room, not len(stay) + len(move))))]
+        fresh = Talk(policy, [prompts[i] for i in new], size, limit)
+        fresh.number, fresh.attempt = torch.tensor(new, dtype=torch.long, device=policy.device), fresh.attempt + made
+        parts = [p for p in (stay, *(open_next(p) for p in (move, fresh) if len(p))) if len(p)]
+        talk = Talk.cat(parts) if parts else stay
+        while 2*int(talk.live.sum()) > len(talk): talk.step(temperature)
+
+    number, ids, turn, logp = (torch.cat(x) for x in zip(*gone))
+    order, T = number.argsort(), int((turn > 0).nonzero()[:, 1].max()) + 1
+    ids, turn, logp, number = ids[order, :T], turn[order, :T], logp[order, :T], number[order]
+    ends, own = torch.isin(ids, torch.tensor(policy.stop)), [turn == k for k in each]
+    truncated = torch.stack([t.any(1) & ~(t & ends).any(1) for t in own], 1)
+    reward = [[grades[k, b*each[k]//each[K]].result() if (k, b*each[k]//each[K]) in grades else 0. for k in each] for b in number.tolist()]
+    return Episodes(ids, turn, logp, torch.tensor(reward), truncated, number//each[K], number//branch)
