@@ -116,7 +116,7 @@ def read_jsonl(
     for i, line in enumerate(lines, 1):
         if not line.strip(): continue
         try: row = json.loads(line)
-        except json.JSONDecodeError as e: raise SettingError(f"{path}, line {i}", line[:60], f"not JSON ({e.msg}); mend or delete the line") from None
+        except (ValueError, RecursionError) as e: raise SettingError(f"{path}, line {i}", line[:60], f"not JSON ({getattr(e, 'msg', e)}); mend or delete the line") from None # also 5,000 digits, 100,000 brackets
         check(isinstance(row, dict), f"{path}, line {i}", line[:60], "each line must be one JSON object")
         rows.append(row)
     return rows

@@ -47,9 +47,9 @@ def cat_episodes(
 class Slots:
     "A KV cache in which slot = position: row b keeps the keys of its token at position p in slot p, whatever other rows do."
     def __init__(self, store=None): self.store = store or {} # (layer, 0 keys or 1 values) -> (B, slots, H, D)
-    def at(self, pos):
-        "Where the next forward pass writes: (B, q) positions."
-        self.pos, self.rows, self.upto = pos, torch.arange(len(pos), device=pos.device)[:, None], int(pos.max()) + 1
+    def at(self, pos, block=1):
+        "Where the next forward pass writes: (B, q) positions. It sees whole blocks of slots, so that shapes seldom change."
+        self.pos, self.rows, self.upto = pos, torch.arange(len(pos), device=pos.device)[:, None], -(-(int(pos.max()) + 1)//block)*block
         return self
     def write(self, name, new):
         "Put (B, H, q, D) at `self.pos`; everything up to `self.upto`. Room grows by 64 slots at a time."
@@ -96,9 +96,10 @@ def forward_cached(
     cache:Slots,
 )->Tensor: # (B, q, d)
     "Hidden states of `ids` at `pos`; their keys and values go into the cache."
-    cache.at(pos)
+    body = policy.reader if ids.shape[1] == 1 else policy.body
+    cache.at(pos, 1 if body is policy.body else 64)
     mask = attention_mask(policy.config, pos, cache.upto, policy.dtype)
-    return policy.body(input_ids=ids, attention_mask=mask, position_ids=pos, past_key_values=cache, use_cache=True).last_hidden_state
+    return body(input_ids=ids, attention_mask=mask, position_ids=pos, past_key_values=cache, use_cache=True).last_hidden_state
 
 def logits_of(
     policy:Policy,

@@ -25,6 +25,7 @@ class Task:
     "A source of problems with its prompts and its grade. Subclasses fill in the blanks."
     name:str="" # how `get_task` finds it
     correction:str="" # the user turn before every attempt but the first: it never says whether the last attempt was right
+    length:int=512 # tokens an attempt may take, where the user does not say
     workers:int=0 # gradings that may run beside the sampling; 0 where grading takes no time
 
     def __init__(self,
@@ -106,6 +107,7 @@ class Equations(Task):
     "The embedded task: a·x + b = c with whole numbers, graded by the last x stated."
     name = "equations"
     correction = "There might be an error in the solution above. Please correct the error, if any, and rewrite the solution."
+    length = 64
     def answer(self, text):
         found = re.findall(r"x = (-?\d+)(?![\d·])", text)
         return str(int(found[-1])) if found else None

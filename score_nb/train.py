@@ -18,6 +18,7 @@ from safetensors.torch import save as to_safetensors
 from torch import Tensor
 from tqdm import tqdm
 from .core import Run, SettingError, check, check_number, named_generator, named_seed, peak_memory_mb, write_atomic
+from .grading import stalled
 from .models import Policy
 from .reinforce import Objective, advantages, all_equal_share, episode_loss, micro_batches
 from .rollout import Episodes, rollout
@@ -71,7 +72,7 @@ def save_checkpoint(run:Run, policy:Policy, optimizer, best:dict, facts:dict):
     tensors = {f"best/{n}": p for n, p in best.items()}
     for n, p in policy.parameters().items():
         tensors |= {f"adapter/{n}": p.detach(), **{f"adam.{key}/{n}": torch.as_tensor(v) for key, v in optimizer.state[p].items()}}
-    tensors = {n: v.cpu().contiguous() for n, v in tensors.items()}
+    tensors = {n: v.cpu().clone().contiguous() for n, v in tensors.items()} # bitsandbytes shares one table among all parameters
     write_atomic(run.path/"checkpoint.safetensors", to_safetensors(tensors, {"facts": json.dumps(facts)}))
 
 def load_checkpoint(run:Run, policy:Policy, optimizer):
@@ -199,7 +200,7 @@ def train(
             row = metrics(task, policy.tokenizer, episodes, advantage, done.pop("kl")) | done
             run.log({"step": step} | {k: round(v, 6) for k, v in row.items()})
             count, seconds = int((episodes.turn > 0).sum()), clock() - start
-            run.log(dict(step=step, seconds=round(seconds, 3), sampling=round(sampled - start, 3), tokens=count, budget=facts["tokens"]), "timing.jsonl")
+            run.log(dict(step=step, seconds=round(seconds, 3), sampling=round(sampled - start, 3), tokens=count, budget=facts["tokens"], stalled=stalled()), "timing.jsonl")
             if step % cfg.save_every == 0 or step == cfg.steps: save_checkpoint(run, policy, optimizer, best, facts)
             bar.set_postfix({name: f"{v:.3g}" for k, name in SHOWN.items() if (v := (row | {"rate": count/seconds}).get(k)) is not None}, refresh=False)
             bar.update()
