@@ -198,21 +198,22 @@ def rollout(
     first:list=None, # given first attempts, one text a problem: context, graded but not sampled
     begin:dict=None, # {k: text}: attempt k is made to begin so; that text is context, graded but not sampled
     max_rows:int=1024, # conversations in the batch at once; memory, not the result, depends on it
+    place:int=0, # of the first problem in a larger batch: the rows are then those of that batch, luck and numbers included
 )->Episodes: # B = problems × samples × branch rows, in this order; on the CPU
     "Sample conversations of K attempts. Raises `SettingError` for an empty list of problems or a setting out of range."
     problems, begin = list(problems), dict(begin or {})
     check(len(problems) > 0, "problems", problems, "give at least one problem")
-    for name, value in dict(attempts=attempts, samples=samples, branch=branch, max_new_tokens=max_new_tokens, max_rows=max_rows).items():
-        check(isinstance(value, int), name, value, "give a whole number"); check_number(name, value, low=1)
+    for name, value in dict(attempts=attempts, samples=samples, branch=branch, max_new_tokens=max_new_tokens, max_rows=max_rows, place=place).items():
+        check(isinstance(value, int), name, value, "give a whole number"); check_number(name, value, low=name != "place")
     check_number("temperature", temperature, low=0)
     check(first is None or len(first) == len(problems), "first", len(first or ()), f"give one text for each of the {len(problems)} problems")
     for k in begin: check(k in range(1, attempts + 1) and not (first and k == 1), "begin", k, f"name an attempt from {2 if first else 1} to {attempts}")
     for text in (*(first or ()), *begin.values()): check(isinstance(text, str), "first or begin", text, "give text")
     check(not first or attempts > 1, "attempts", attempts, "use at least 2: with the first given there is nothing else to sample")
     policy.model.eval()
-    with policy.merged(): return _rollout(policy, task, problems, attempts, samples, branch, temperature, max_new_tokens, seed, first, begin, max_rows)
+    with policy.merged(): return _rollout(policy, task, problems, attempts, samples, branch, temperature, max_new_tokens, seed, first, begin, max_rows, place)
 
-def _rollout(policy, task, problems, K, samples, branch, temperature, limit, seed, first, begin, max_rows):
+def _rollout(policy, task, problems, K, samples, branch, temperature, limit, seed, first, begin, max_rows, place):
     prompts, bridge = [policy.prompt_ids(task.prompt(p)) for p in problems], policy.bridge_ids(task.prompt(problems[0]), task.correction)
     if first: prompts = [p + encode(policy.tokenizer, t) + [policy.end] for p, t in zip(prompts, first)]
     begin = {k: encode(policy.tokenizer, begin.get(k, "")) for k in range(1, K + 1)}
@@ -223,7 +224,7 @@ def _rollout(policy, task, problems, K, samples, branch, temperature, limit, see
     each = {k: samples*(branch if k == K else 1) for k in range(1, K + 1)}               # conversations of a problem in attempt k
     luck = torch.zeros(K + 1, len(problems)*each[K] if temperature else 0, limit, device=policy.device)
     for k, n in each.items():
-        if temperature: luck[k, :len(problems)*n] = torch.rand(len(problems), n, limit, generator=named_generator(seed, "luck", k)).flatten(0, 1)
+        if temperature: luck[k, :len(problems)*n] = torch.rand(place + len(problems), n, limit, generator=named_generator(seed, "luck", k))[place:].flatten(0, 1)
     grades = {(1, i*samples + s): task.grade_soon(t, p) for i, (t, p) in enumerate(zip(first or [], problems)) for s in range(samples)}
     gone, waiting = [], sorted(range(len(problems)), key=lambda i: len(prompts[i]))      # the longest are taken first
 
@@ -266,4 +267,4 @@ def _rollout(policy, task, problems, K, samples, branch, temperature, limit, see
     ends, own = torch.isin(ids, torch.tensor(policy.stop)), [turn == k for k in each]
     truncated = torch.stack([t.any(1) & ~(t & ends).any(1) for t in own], 1)
     reward = [[grades[k, b*each[k]//each[K]].result() if (k, b*each[k]//each[K]) in grades else 0. for k in each] for b in number.tolist()]
-    return Episodes(ids, turn, logp, torch.tensor(reward), truncated, number//each[K], number//branch)
+    return Episodes(ids, turn, logp, torch.tensor(reward), truncated, place + number//each[K], place*samples + number//branch)
