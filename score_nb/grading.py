@@ -23,7 +23,7 @@ class _Worker:
             start_new_session=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         if self.read(60) != "ready":
             self.close()
-            raise SettingError("math-verify", "not working", "pip install 'math-verify[antlr4_13_2]==0.9.0'")
+            raise SettingError("math-verify", "not working", "pip install 'math-verify==0.9.0'")
 
     def read(self, seconds):
         "What the worker says next; None if it is dead, or silent for so long."
