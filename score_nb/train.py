@@ -246,7 +246,8 @@ def train(
     with accelerator.main_process_first(): run = open_run(run, policy, task, problems, objective, cfg)
     optimizer = new_optimizer(policy, cfg)
     best, facts = load_checkpoint(run, policy, optimizer) or (policy.adapter(), dict(step=0, recent=[], score=-1., tokens=cfg.tokens))
-    for file in ("metrics.jsonl", "timing.jsonl")*main: run.rewind(facts["step"], file)
+    if main:
+        for file in ("metrics.jsonl", "timing.jsonl"): run.rewind(facts["step"], file)
     start_trackers(accelerator, run, facts["step"])
     window = min(cfg.window, cfg.steps)                                               # a run shorter than its window keeps its last adapter sampled from
     rewarded = objective.credit(torch.eye(objective.attempts)).ne(0).any(0)           # the attempts that earn credit
