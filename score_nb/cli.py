@@ -84,14 +84,14 @@ def train_command(argv):
     weights = {"objective": (str, "stage_two", "one of: " + ", ".join(OBJECTIVES)),
                **{n: (float, None, t) for n, t in dict(alpha="bonus weight", beta1="KL weight", beta2="KL weight that holds earlier attempts", gamma="discount").items()},
                "attempts": (int, None, "attempts a conversation"), "n": (int, None, "training problems to draw from (default: all of the train split)"),
-               "run": (str, "runs/train", "run folder")}
+               "run": (str, "runs/train", "run folder"), "track": (str, None, "also report to tensorboard, wandb or trackio")}
     a = _parser("train", train_command.__doc__ + "\n\n  score_nb train --objective stage_one --run runs/s1\n"
                 "  score_nb train --objective stage_two --adapter runs/s1/adapter --run runs/s2", MODEL, weights, _options(TrainConfig) | LIMIT).parse_args(argv)
     task = _task(a)
     given = {k: v for k in ("alpha", "beta1", "beta2", "gamma", "attempts") if (v := getattr(a, k)) is not None}
     objective, cfg = get_objective(a.objective, **given), TrainConfig(**{f.name: getattr(a, f.name) for f in fields(TrainConfig)})
     problems = task.load("train", a.n)
-    train(_policy(a, cfg.seed), task, problems, objective, cfg, a.run)
+    train(_policy(a, cfg.seed), task, problems, objective, cfg, a.run, track=a.track)
     print("adapter:", Path(a.run)/"adapter")
 
 # %% ../nbs/17_cli.ipynb #cell-9
@@ -176,3 +176,5 @@ def main(
     except SettingError as e: print(f"score_nb: {e}", file=sys.stderr); return 2
     except KeyboardInterrupt: print("\nscore_nb: interrupted; the same command goes on from the last checkpoint", file=sys.stderr); return 130
     return 0
+
+if __name__ == "__main__" and "__file__" in globals(): sys.exit(main()) # python -m score_nb.cli

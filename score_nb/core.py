@@ -66,8 +66,9 @@ def seed_everything(
 
 # %% ../nbs/00_core.ipynb #cell-12
 def default_device()->torch.device:
-    "CUDA if there is one, then Apple's MPS, then the CPU."
-    return torch.device("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
+    "CUDA if there is one (with several processes, each one's own), then Apple's MPS, then the CPU."
+    cuda = f"cuda:{os.environ['LOCAL_RANK']}" if "LOCAL_RANK" in os.environ else "cuda" # torchrun and accelerate set it
+    return torch.device(cuda if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
 
 def default_dtype(
     device=None, # device to choose for, default `default_device()`
