@@ -68,8 +68,9 @@ def eval_command(argv):
     from score_nb.evals import episodes_html, evaluate, table
     from score_nb.train import fingerprint
     task = _task(a)                                               # a wrong task is refused before the model is loaded
-    if a.n is None: a.n = min(1000, len(task.load(a.split)))
-    problems, policy = task.load(a.split, a.n), _policy(a)
+    problems = task.load(a.split, a.n)
+    if a.n is None and len(problems) > 1000: problems = task.load(a.split, 1000)
+    a.n, policy = len(problems), _policy(a)
     facts = {k: v for k, v in vars(a).items() if k != "run"} | {"weights": fingerprint(policy.adapter())} # the same path may hold another adapter
     run = Run(a.run, facts) if a.run else None
     settings = dict(attempts=a.attempts, max_new_tokens=a.max_new_tokens)
@@ -114,7 +115,7 @@ def demo_command(argv):
     from score_nb.tasks import get_task
     task = get_task("equations")
     train_set, test_set = task.load("train"), task.load("test", n)
-    run = Run(folder, dict(seed=a.seed, steps=steps, n=n))
+    Run(folder, dict(seed=a.seed, steps=steps, n=n))              # refuses a folder of other settings
     policy, reports = load_policy("tiny", seed=a.seed), {}
     reports["base"] = store_eval(policy, task, test_set, folder/"base")
     for name, objective in (("stage1", stage_one()), ("stage2", stage_two())):

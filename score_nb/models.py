@@ -85,7 +85,7 @@ class Policy:
         with self.model.disable_adapter(): yield self
     @cached_property
     def reader(self):
-        "The body as it reads one token a row: compiled on a GPU, where starting many small kernels is what takes the time, as it is elsewhere."
+        "The body as it reads one token a row: compiled on a GPU, where starting many small kernels takes the time (TORCH_COMPILE_DISABLE=1 forbids it), as it is elsewhere."
         return torch.compile(self.body, dynamic=True) if self.device.type == "cuda" else self.body
     @contextmanager
     def merged(self):

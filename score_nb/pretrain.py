@@ -14,7 +14,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models as tokenizer_models, pre_tokenizers, processors, trainers
 from tqdm import tqdm
 from transformers import Gemma3ForCausalLM, Gemma3TextConfig, GenerationConfig, PreTrainedTokenizerFast
-from .core import check, check_number, default_device, named_seed, seed_everything, to_jsonl, versions, write_atomic
+from .core import default_device, named_seed, seed_everything, to_jsonl, versions, write_atomic
 from .models import Policy
 from .rollout import rollout
 from .tasks import EQUATIONS, WORDING_SHARES, Equations, equation, split_of, wording_of

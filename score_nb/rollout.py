@@ -225,7 +225,8 @@ def _rollout(policy, task, problems, K, samples, branch, temperature, limit, see
     luck = torch.zeros(K + 1, len(problems)*each[K] if temperature else 0, limit, device=policy.device)
     for k, n in each.items():
         if temperature: luck[k, :len(problems)*n] = torch.rand(place + len(problems), n, limit, generator=named_generator(seed, "luck", k))[place:].flatten(0, 1)
-    grades = {(1, i*samples + s): task.grade_soon(t, p) for i, (t, p) in enumerate(zip(first or [], problems)) for s in range(samples)}
+    given = [task.grade_soon(t, p) for t, p in zip(first or [], problems)]
+    grades = {(1, i*samples + s): grade for i, grade in enumerate(given) for s in range(samples)}
     gone, waiting = [], sorted(range(len(problems)), key=lambda i: len(prompts[i]))      # the longest are taken first
 
     def close(talk, rows):

@@ -299,10 +299,11 @@ class DataTask(Task):
         data_dir=None, # folder laid out as `SOURCES` names the files; None: from where they were published
     ):
         check(data_dir is None or Path(data_dir).is_dir(), "data_dir", data_dir and str(data_dir), "no such folder")
-        self.data_dir = data_dir
+        self.data_dir, self.read = data_dir, {}
     def rows(self, name:str)->list:
-        "The rows of a file."
-        return read_rows(name, self.data_dir)
+        "The rows of a file, read once."
+        if name not in self.read: self.read[name] = read_rows(name, self.data_dir)
+        return self.read[name]
     def held_out(self)->list:
         "The test problems."
         raise NotImplementedError
