@@ -6,16 +6,18 @@
 
 Each writes results/NAME.jsonl: a row a measurement, with the machine's name in the first row.
 """
-import ctypes, gc, os, platform, sys, tempfile, threading, time
+import ctypes, gc, os, platform, socket, subprocess, sys, tempfile, threading, time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 import torch
 from accelerate import Accelerator
 from peft import get_peft_model
 from tqdm import tqdm
 from transformers import Gemma3ForCausalLM, Gemma3TextConfig
 from transformers.utils import logging
-from score_nb.core import default_dtype, named_generator, named_seed, to_jsonl, versions, write_atomic
+from score_nb import train as loop
+from score_nb.core import default_dtype, named_generator, named_seed, read_jsonl, to_jsonl, versions, write_atomic
 from score_nb.models import Policy, load_policy, new_lora
 from score_nb.reinforce import advantages, episode_loss, kl_per_token
 from score_nb.rollout import Episodes, rollout
@@ -213,7 +215,7 @@ def bench_step():
     from transformers import TrainerCallback
     policy, pool, steps = load_policy(), TASK.load("train"), 13
     objective = replace(stage_one(), name="single_turn", credit=own, beta=(.01,))
-    accelerator, cfg = Accelerator(cpu=policy.device.type == "cpu"), TrainConfig()
+    accelerator, cfg = Accelerator(cpu=policy.device.type == "cpu"), TrainConfig(problems=48)
     optimizer, rows = torch.optim.Adam(policy.parameters().values(), lr=cfg.lr), []
     def our_step(i):
         e = rollout(policy, TASK, pick(pool, 48, 0, i), 1, 4, seed=i)
@@ -230,7 +232,7 @@ def bench_step():
 
 def bench_parts():
     "Where a step of the foundation's demo goes: sampling, update, the rest."
-    policy, pool, objective, cfg = load_policy(), TASK.load("train"), stage_two(), TrainConfig()
+    policy, pool, objective, cfg = load_policy(), TASK.load("train"), stage_two(), TrainConfig(problems=48)
     accelerator, optimizer, rows = Accelerator(cpu=policy.device.type == "cpu"), torch.optim.Adam(policy.parameters().values(), lr=cfg.lr), []
     for i in range(9):
         start = time.perf_counter()
@@ -242,7 +244,7 @@ def bench_parts():
 FOUNDATION = "7684e76" # the commit before this engine
 def bench_before():
     "Twenty steps of Stage I with the code before the engine and with this one, in turns: the same losses? how much faster? Needs git and the project's history."
-    import importlib, subprocess
+    import importlib
     rows, losses = [], {}
     with tempfile.TemporaryDirectory() as folder:
         archive = subprocess.run(["git", "archive", FOUNDATION, "score_nb", "data/tiny"], cwd=HERE.parent, capture_output=True, check=True).stdout
@@ -252,10 +254,50 @@ def bench_before():
         def run(package, i):
             of = lambda name: importlib.import_module(f"{package}.{name}")
             task, where = of("tasks").get_task("equations"), Path(folder, f"{package}-{i}")
-            of("train").train(of("models").load_policy(), task, task.load("train"), of("stages").stage_one(), of("train").TrainConfig(steps=20, save_every=20), where)
+            of("train").train(of("models").load_policy(), task, task.load("train"), of("stages").stage_one(), of("train").TrainConfig(steps=20, problems=48, lr=5e-4, save_every=20), where)
             losses[package] = [r["loss"] for r in of("core").read_jsonl(where/"metrics.jsonl")]
         rows += in_turns(2, {"ours": lambda i: run("score_nb", i), "before": lambda i: run("score_nb_before", i)}, "20 steps", what="before")
     return rows + [dict(what="losses", step=i + 1, ours=a, before=b) for i, (a, b) in enumerate(zip(losses["score_nb"], losses["score_nb_before"], strict=True))]
+
+# ---- two processes
+MEDIUM = dict(vocab_size=8192, hidden_size=384, intermediate_size=1536, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=2, head_dim=96, sliding_window=512,
+              layer_types=["full_attention"]*4)
+
+def pair(file):
+    "In each of two processes of one thread: a step by both, and the same step by the first while the second waits, in turns."
+    torch.set_num_threads(1)
+    policy, task, objective, cfg = random_gemma(MEDIUM), Long(64), stage_two(), TrainConfig(problems=8, samples=2, max_new_tokens=32)
+    pool, both, optimizer = TASK.load("train"), Accelerator(cpu=True), torch.optim.Adam(policy.parameters().values(), lr=0.)
+    alone, gather, rows = SimpleNamespace(num_processes=1, process_index=0, backward=both.backward, clip_grad_norm_=both.clip_grad_norm_), loop.everyones, []
+    def step(accelerator, i):
+        "Seconds of sampling and of the update, and those this process was at work: what else the machine does costs those little."
+        start, busy = time.perf_counter(), time.process_time()
+        e = loop.sample(policy, task, pool, 2, cfg, accelerator, i + 1); sampled = time.perf_counter()
+        e.reward = torch.rand(e.reward.shape, generator=named_generator("grades", i)).round()
+        update(policy, e, advantages(objective, e), objective.beta, cfg, accelerator, optimizer)
+        return sampled - start, time.perf_counter() - sampled, time.process_time() - busy
+    for i in range(6):
+        row = dict(what="processes", conversations=cfg.problems*cfg.samples)
+        for who in ("one", "two")[::1 if i % 2 else -1]:
+            gc.collect(); both.wait_for_everyone()
+            if who == "two": took = [max(t) for t in zip(*gather(step(both, i)))]
+            elif both.is_main_process:
+                loop.everyones = lambda mine: [mine]                                    # nobody to exchange with
+                try: took = step(alone, i)
+                finally: loop.everyones = gather
+            else: took = 0, 0, 0
+            row |= {who: round(took[0] + took[1], 4), f"{who}, sampling": round(took[0], 4), f"{who}, update": round(took[1], 4), f"{who}, at work": round(took[2], 4)}
+        if i: rows.append(row)
+    if both.is_main_process: write_atomic(file, to_jsonl(rows))
+
+def bench_processes():
+    "Steps of two processes of one thread each, and of one such process, at a shape that is nearly all arithmetic. Run it with OMP_NUM_THREADS=1, on two cores or more."
+    with tempfile.TemporaryDirectory() as folder:
+        with socket.socket() as s: s.bind(("127.0.0.1", 0)); port = s.getsockname()[1]
+        where = dict(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), WORLD_SIZE="2")    # what torchrun sets; its processes would have a priority of their own
+        both = [subprocess.Popen([sys.executable, __file__, "pair", f"{folder}/rows.jsonl"], env=os.environ | where | dict(RANK=r, LOCAL_RANK=r)) for r in "01"]
+        for p in both: p.wait()
+        return read_jsonl(f"{folder}/rows.jsonl")
 
 # ---- a GPU
 GEMMA2_2B = dict(vocab_size=256_000, hidden_size=2304, intermediate_size=9216, num_hidden_layers=26, num_attention_heads=8, num_key_value_heads=4, head_dim=256,
@@ -271,7 +313,7 @@ def bench_gpu():
         model.save_pretrained(folder); load_policy().tokenizer.save_pretrained(folder); del model; gc.collect(); torch.cuda.empty_cache()
         policy = load_policy(folder, load_in_4bit=True)
     policy.stop = (-1,)
-    cfg, objective = TrainConfig(tokens=2048, recompute=True, adam_8bit=True), stage_two()
+    cfg, objective = TrainConfig(problems=48, tokens=2048, recompute=True, adam_8bit=True), stage_two()
     accelerator = Accelerator()
     from score_nb.train import new_optimizer
     optimizer = new_optimizer(policy, cfg)
@@ -285,7 +327,7 @@ def bench_gpu():
         if i: rows.append(dict(what="gpu", sampling=sampled - start, update=time.perf_counter() - sampled, tokens=int((e.turn > 0).sum()), sampling_gb=peak/1e9, update_gb=torch.cuda.max_memory_allocated()/1e9))
     return rows
 
-BENCHES = dict(rollout=bench_rollout, rollout_270m=bench_rollout_270m, attempts=bench_attempts, update=bench_update, step=bench_step, parts=bench_parts, before=bench_before, gpu=bench_gpu)
+BENCHES = dict(rollout=bench_rollout, rollout_270m=bench_rollout_270m, attempts=bench_attempts, update=bench_update, step=bench_step, parts=bench_parts, before=bench_before, processes=bench_processes, gpu=bench_gpu)
 
 def machine():
     name = next((l.split(":")[1].strip() for l in Path("/proc/cpuinfo").read_text().splitlines() if l.startswith("model name")), platform.machine())
@@ -294,6 +336,7 @@ def machine():
 
 if __name__ == "__main__":
     names = sys.argv[1:] or list(BENCHES)
+    if names[0] == "pair": pair(names[1]); sys.exit()                                  # one of the processes of bench_processes
     for name in names:
         if name not in BENCHES: sys.exit(f"unknown benchmark {name!r}; use {', '.join(BENCHES)}")
     for name in names:

@@ -13,8 +13,8 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer, decoders, models as tokenizer_models, pre_tokenizers, processors, trainers
 from tqdm import tqdm
-from transformers import Gemma3ForCausalLM, Gemma3TextConfig, GenerationConfig, PreTrainedTokenizerFast
-from .core import default_device, named_seed, seed_everything, to_jsonl, versions, write_atomic
+from transformers import AutoTokenizer, Gemma3ForCausalLM, Gemma3TextConfig, GenerationConfig, PreTrainedTokenizerFast
+from .core import check, default_device, named_seed, read_jsonl, seed_everything, to_jsonl, versions, write_atomic
 from .models import Policy
 from .rollout import rollout
 from .tasks import EQUATIONS, WORDING_SHARES, Equations, equation, split_of, wording_of
@@ -59,13 +59,15 @@ class Recipe:
     layers:int = 4
     width:int = 128
     hidden:int = 512 # of the feed-forward
-    steps:tuple = (3200, 1600) # of the two phases
+    steps:tuple = (3200, 800) # of the two phases
+    schedule:int = 4800 # steps in which the learning rate comes down to a twentieth; the phases end before
     batch:int = 64 # examples a step
     lr:float = 2e-3
     compile:bool = True # torch.compile halves the time; it needs a C++ compiler
     direct:tuple = (.20, .02) # share of direct answers in each phase
-    drills:tuple = (.70, .20) # share of single arithmetic steps; the rest are two-attempt conversations
+    drills:tuple = (.70, .20) # share of single arithmetic steps; the rest are conversations
     explicit:float = .5 # share of the conversations that ask for a check in so many words
+    longer:float = .4 # share of the conversations that have a third attempt
     habits:tuple = ((.85, .05, .10), (.10, .80, .10), (.20, .10, .70)) # repeat, change, check: one row a wording
 
 # %% ../nbs/90_tiny_gemma.ipynb #cell-10
@@ -92,19 +94,24 @@ class Text:
         return conversation(equation(a, x, b, w).question, direct(x))
     def double(self):
         a, x, b = self.rng.choice(self.train)
-        w = self.rng.choices(range(3), WORDING_SHARES)[0]
-        y1, ask = x if self.rng.random() < .3 else self.wrong(x), self.rng.random() < self.r.explicit
+        c, w = a*x + b, self.rng.choices(range(3), WORDING_SHARES)[0]
+        said, ask = x if self.rng.random() < .3 else self.wrong(x), self.rng.random() < self.r.explicit # the answer to be corrected
+        turns, request = [equation(a, x, b, w).question, direct(said)], EXPLICIT if ask else Equations.correction
+        if self.rng.random() < self.r.longer:                                      # it was corrected before, in one of the forms, rightly or not
+            check, said = checked(a, b, c, said), x if self.rng.random() < .5 else self.near(x)
+            turns += [request, check.rpartition("x = ")[0] + direct(said) if self.rng.random() < .7 else direct(said)]
         habit = 2 if ask else self.rng.choices(range(3), self.r.habits[w])[0]
-        y2 = (direct(y1), direct(self.near(y1)), checked(a, b, a*x + b, y1))[habit]
-        parts = conversation(equation(a, x, b, w).question, direct(y1), EXPLICIT if ask else Equations.correction, y2)
-        return [(t, model and t is parts[-2][0]) for t, model in parts] # nothing is learnt from the made-up first attempt
+        last = (direct(said), direct(self.near(said)), checked(a, b, c, said))[habit]
+        parts = conversation(*turns, request, last)
+        return [(t, model and i == len(parts) - 2) for i, (t, model) in enumerate(parts)] # nothing is learnt from the made-up attempts before
 
     def example(self, phase):
         u = self.rng.random()
         return self.single() if u < self.r.direct[phase] else self.drill() if u < self.r.direct[phase] + self.r.drills[phase] else self.double()
 
     def batches(self, phase, steps):
-        "So many batches of ids and targets, (n, T) each, -100 where nothing is learnt."
+        "So many batches of ids and targets, (n, T) each, -100 where nothing is learnt. A phase draws the same ones whatever came before it."
+        self.rng = random.Random(named_seed("pretrain", self.r.seed, phase))
         while steps > 0:
             for batch in self.bucket(phase, min(16, steps)): steps -= 1; yield batch
     def bucket(self, phase, many):
@@ -160,26 +167,24 @@ def make_model(
     return model
 
 # %% ../nbs/90_tiny_gemma.ipynb #cell-18
-def train_text(model, text:Text, device, every:int=0, look=None)->float:
-    "Both phases of a recipe. `look(step, loss)` is called every so many steps. Returns the last loss."
-    r, done = text.r, 0
+def train_text(model, text:Text, device, phase:int, every:int=0, look=None)->float:
+    "One phase of a recipe, from a fresh optimizer. `look(step, loss)` is called every so many steps, counted through both phases. Returns the last loss."
+    r, before = text.r, sum(text.r.steps[:phase])
     opt = torch.optim.AdamW(model.parameters(), lr=r.lr, betas=(.9, .98), weight_decay=.01)
     body = torch.compile(model.model, dynamic=True) if r.compile else model.model
-    with tqdm(total=sum(r.steps), desc="pretrain", mininterval=2) as bar:
-        for phase, steps in enumerate(r.steps):
-            for ids, target in text.batches(phase, steps):
-                left = 1 - done/sum(r.steps)
-                for g in opt.param_groups: g["lr"] = r.lr*min(1, (done + 1)/200, left/.4 + .05)  # warm up, hold, come down over the last 40 %
-                target = target[:, 1:].to(device)
-                with torch.autocast(device.type, torch.bfloat16):
-                    logits = model.lm_head(body(ids.to(device)).last_hidden_state[:, :-1][target != -100])
-                loss = torch.nn.functional.cross_entropy(logits.float(), target[target != -100])
-                opt.zero_grad(); loss.backward()
-                torch.nn.utils.clip_grad_norm_(model.parameters(), 1.)
-                opt.step()
-                done += 1; bar.update()
-                if done % 20 == 0: bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
-                if look and done % every == 0: look(done, loss.item())
+    with tqdm(total=r.steps[phase], desc=f"pretrain, phase {phase + 1}", mininterval=2) as bar:
+        for i, (ids, target) in enumerate(text.batches(phase, r.steps[phase]), 1):
+            left = 1 - (before + i)/r.schedule
+            for g in opt.param_groups: g["lr"] = r.lr*min(1, i/200, left/.4 + .05)       # warm up, hold, come down over the last 40 % of the schedule
+            target = target[:, 1:].to(device)
+            with torch.autocast(device.type, torch.bfloat16):
+                logits = model.lm_head(body(ids.to(device)).last_hidden_state[:, :-1][target != -100])
+            loss = torch.nn.functional.cross_entropy(logits.float(), target[target != -100])
+            opt.zero_grad(); loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.)
+            opt.step(); bar.update()
+            if i % 20 == 0: bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
+            if look and (before + i) % every == 0: look(before + i, loss.item())
     return loss.item()
 
 def probe(
@@ -197,21 +202,33 @@ def probe(
 def pretrain(
     out, # folder for the model
     recipe:Recipe=Recipe(),
+    start=None, # folder of a model that phase 1 made; only phase 2 is then done. Default: `out`/phase1, where an interrupted call left one
     device=None, # default: a GPU if there is one
     every:int=400, # steps between probes
     problems:int=300, # validation problems in a probe
 )->Path: # the folder, ready for `load_policy`
-    "Make the tiny Gemma: tokenizer, model, two phases of text. Writes safetensors, recipe.json and the probes along the way, curve.jsonl."
-    out, device, start, rows, task = Path(out), torch.device(device or default_device()), time.time(), [], Equations()
-    write_atomic(out/"curve.jsonl", "")                                       # a folder that cannot be written is found out now
-    tokenizer = make_tokenizer(Text(recipe))
-    model, held_out = make_model(recipe, tokenizer).to(device), task.load("validation", problems, seed=1)
+    "Make the tiny Gemma: tokenizer, model, two phases of text. Writes safetensors, recipe.json and the probes along the way, curve.jsonl; phase1 holds the model between the phases."
+    out, device, begun, task = Path(out), torch.device(device or default_device()), time.time(), Equations()
+    half, curve = Path(start or out/"phase1"), out/"curve.jsonl"
+    done = (half/"recipe.json").is_file()                                     # the last file that is written
+    check(done or start is None, "start", str(start), "holds no model that phase 1 made; give the phase1 folder of one, or leave it out")
+    rows = read_jsonl(half/"curve.jsonl") if done else []
+    write_atomic(curve, to_jsonl(rows))                                       # a folder that cannot be written is found out now
+    tokenizer = AutoTokenizer.from_pretrained(half, local_files_only=True) if done else make_tokenizer(Text(recipe))
+    for k in ("name_or_path", "is_local", "local_files_only"): tokenizer.init_kwargs.pop(k, None) # of this machine
+    model = (Gemma3ForCausalLM.from_pretrained(half, local_files_only=True) if done else make_model(recipe, tokenizer)).to(device)
+    held_out, spent = task.load("validation", problems, seed=1), json.loads((half/"recipe.json").read_text())["minutes"] if done else 0
     def look(step, loss):
         rows.append(dict(step=step, loss=round(loss, 4), **probe(Policy(model.eval(), tokenizer, "tiny"), task, held_out)))
-        write_atomic(out/"curve.jsonl", to_jsonl(rows))
+        write_atomic(curve, to_jsonl(rows))
         model.train()
-    train_text(model.train(), Text(recipe, tokenizer), device, every, look)
-    model.eval().save_pretrained(out); tokenizer.save_pretrained(out)
-    facts = dict(recipe=asdict(recipe), minutes=round((time.time() - start)/60, 1), device=str(device), threads=torch.get_num_threads(), versions=versions())
-    write_atomic(out/"recipe.json", json.dumps(facts, indent=1) + "\n")
+    def store(folder):
+        model.eval().save_pretrained(folder); tokenizer.save_pretrained(folder)
+        write_atomic(folder/"curve.jsonl", to_jsonl(rows))
+        facts = dict(recipe=asdict(recipe), minutes=round(spent + (time.time() - begun)/60, 1), device=str(device), threads=torch.get_num_threads(), versions=versions())
+        write_atomic(folder/"recipe.json", json.dumps(facts, indent=1) + "\n")
+    for phase, folder in enumerate((half, out)):
+        if phase == 0 and done: continue
+        train_text(model.train(), Text(recipe, tokenizer), device, phase, every, look)
+        store(folder)
     return out

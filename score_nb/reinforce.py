@@ -144,6 +144,7 @@ class _WeightedSum(torch.autograd.Function):
             if not ctx.needs_input_grad[0]: continue
             g = gap.mul_(b).sub_(a + b*kl[s, None]).mul_(p).scatter_add_(1, y, a)        # the two formulas above, weighted
             ctx.grad[s] = g.mul_(slope).to(h.dtype)@policy.head.weight
+            del z, p, gap, g, slope                                                      # or the next chunk is made beside this one
         ctx.mark_non_differentiable(kl)
         return pull*logp + hold*kl, kl
     @staticmethod

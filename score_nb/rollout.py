@@ -254,12 +254,16 @@ def _rollout(policy, task, problems, K, samples, branch, temperature, limit, see
         close(talk, rest)
         gone.append([x[rest & end].cpu() for x in (talk.number, talk.ids, talk.turn, talk.logp)])
         stay, move = talk.select(~rest), talk.select(rest & ~end)
+        talk = None                                                                      # two caches at a time are enough
         room = (max_rows - branch*len(move) - int(torch.where(stay.attempt < K, branch, 1).sum()))//each[K]
         new = [waiting.pop() for _ in range(min(len(waiting), max(room, not len(stay) + len(move))))]
         fresh = Talk(policy, [prompts[i] for i in new], size, limit)
         fresh.number, fresh.attempt = torch.tensor(new, dtype=torch.long, device=policy.device), fresh.attempt + made
-        parts = [p for p in (stay, *(open_next(p) for p in (move, fresh) if len(p))) if len(p)]
+        parts, crews = [stay]*bool(len(stay)), [p for p in (fresh, move) if len(p)]
+        del move, fresh
+        while crews: parts.append(open_next(crews.pop()))
         talk = Talk.cat(parts) if parts else stay
+        del stay, parts
         while 2*int(talk.live.sum()) > len(talk): talk.step(temperature)
 
     number, ids, turn, logp = (torch.cat(x) for x in zip(*gone))

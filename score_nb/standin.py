@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['END', 'OPEN', 'Speech', 'Reciter', 'StandIn']
 
-# %% ../nbs/15_gemma.ipynb #cell-2
+# %% ../nbs/15_gemma.ipynb #cell-4
 import re
 from types import SimpleNamespace
 import torch
 from .models import Policy
 
-# %% ../nbs/15_gemma.ipynb #cell-7
+# %% ../nbs/15_gemma.ipynb #cell-12
 END, OPEN = "■", "▷" # closes the model's turn; opens it
 
 class Speech:

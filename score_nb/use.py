@@ -125,15 +125,16 @@ def save_adapter(
     return _store(folder, card, policy.save, policy.tokenizer.save_pretrained)
 
 def save_merged(
-    policy:Policy, # not in 4 bits; stays as it is. A copy is merged, so memory must hold it twice
+    policy:Policy, # not in 4 bits
     folder, # made if missing
     card:str="", # what `model_card` wrote
+    keep:bool=True, # the policy stays as it is: a copy is merged, so memory must hold it twice. Without, the policy is used up
 )->Path:
     "A whole model, the adapter added to its weights (Hu et al. 2021), for transformers alone. In bfloat16 the sum is rounded. Raises `SettingError` in 4 bits."
     check(getattr(policy.lm, "quantization_method", None) is None, "load_in_4bit", True,
           "a sum rounded to 4 bits again would lose the adapter; save it, load it with load_policy(name, adapter=folder) without 4 bits, and merge that")
     check(hasattr(policy.model, "merge_and_unload"), "policy", policy.name, "has no adapter; there is nothing to merge")
-    whole = copy.deepcopy(policy.model).merge_and_unload(safe_merge=True)
+    whole = (copy.deepcopy(policy.model) if keep else policy.model).merge_and_unload(safe_merge=True)
     return _store(folder, card, whole.save_pretrained, policy.tokenizer.save_pretrained)
 
 # %% ../nbs/18_use.ipynb #cell-28
