@@ -10,7 +10,7 @@ __all__ = ['SHAPES', 'GB', 'OVERHEAD', 'PRESETS', 'shape_of', 'kept', 'Plan', 'm
 from dataclasses import asdict, dataclass
 from math import ceil
 import torch
-from .core import check, check_number
+from .core import SettingError, check, check_number
 from .evals import Table
 from .models import empty_model, new_config, read_config
 
@@ -171,6 +171,7 @@ def check_fit(
 ):
     "Raise `SettingError`, with the nearest preset that fits, if a plan exceeds a card."
     check_number("gpu_gb", gpu_gb, low=1)
+    if plan.peak <= gpu_gb*GB: return
     fits = [p for p in PRESETS.values() if p.plan().peak <= gpu_gb*GB]
     near = max(fits, key=lambda p: (p.model == model, list(SHAPES).index(p.model), p.gpu_gb <= gpu_gb, p.gpu_gb), default=None)
-    check(plan.peak <= gpu_gb*GB, "gpu_gb", round(gpu_gb, 1), f"the plan needs {plan.peak/GB:.1f} GB; " + (f"the nearest preset that fits is {near.name}" if near else "no preset fits so little"))
+    raise SettingError("gpu_gb", round(gpu_gb, 1), f"the plan needs {plan.peak/GB:.1f} GB; " + (f"the nearest preset that fits is {near.name}" if near else "no preset fits so little"))

@@ -212,12 +212,16 @@ def pretrain(
     half, curve = Path(start or out/"phase1"), out/"curve.jsonl"
     done = (half/"recipe.json").is_file()                                     # the last file that is written
     check(done or start is None, "start", str(start), "holds no model that phase 1 made; give the phase1 folder of one, or leave it out")
+    first = json.loads((half/"recipe.json").read_text()) if done else dict(minutes=0, recipe={})
+    for k, v in json.loads(json.dumps(asdict(recipe))).items():                # what phase 1 was made of: all of it, or from elsewhere the model's shape
+        theirs = first["recipe"].get(k, v)
+        check(theirs == v or start and k not in ("layers", "width", "hidden"), k, v, f"{half} was made with {theirs}; use that, or another folder")
     rows = read_jsonl(half/"curve.jsonl") if done else []
     write_atomic(curve, to_jsonl(rows))                                       # a folder that cannot be written is found out now
     tokenizer = AutoTokenizer.from_pretrained(half, local_files_only=True) if done else make_tokenizer(Text(recipe))
     for k in ("name_or_path", "is_local", "local_files_only"): tokenizer.init_kwargs.pop(k, None) # of this machine
     model = (Gemma3ForCausalLM.from_pretrained(half, local_files_only=True) if done else make_model(recipe, tokenizer)).to(device)
-    held_out, spent = task.load("validation", problems, seed=1), json.loads((half/"recipe.json").read_text())["minutes"] if done else 0
+    held_out = task.load("validation", problems, seed=1)
     def look(step, loss):
         rows.append(dict(step=step, loss=round(loss, 4), **probe(Policy(model.eval(), tokenizer, "tiny"), task, held_out)))
         write_atomic(curve, to_jsonl(rows))
@@ -225,7 +229,7 @@ def pretrain(
     def store(folder):
         model.eval().save_pretrained(folder); tokenizer.save_pretrained(folder)
         write_atomic(folder/"curve.jsonl", to_jsonl(rows))
-        facts = dict(recipe=asdict(recipe), minutes=round(spent + (time.time() - begun)/60, 1), device=str(device), threads=torch.get_num_threads(), versions=versions())
+        facts = dict(recipe=asdict(recipe), minutes=round(first["minutes"] + (time.time() - begun)/60, 1), device=str(device), threads=torch.get_num_threads(), versions=versions())
         write_atomic(folder/"recipe.json", json.dumps(facts, indent=1) + "\n")
     for phase, folder in enumerate((half, out)):
         if phase == 0 and done: continue

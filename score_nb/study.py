@@ -8,15 +8,15 @@ __all__ = ['BUDGET', 'ROWS', 'STUDENT', 'PAPER', 'Row', 'rl', 'supervised', 'kl_
 
 # %% ../nbs/12_ablations.ipynb #cell-2
 import re
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from math import sqrt
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Callable
 import torch
-from .core import check, read_jsonl, to_jsonl, write_atomic
+from .core import Run, check, read_jsonl, to_jsonl, write_atomic
 from .evals import Interval, Report, Table, evaluate
-from .models import Policy, load_policy
+from .models import Policy, load_policy, public_name
 from .reinforce import micro_batches, token_logps
 from .rollout import rollout
 from .sft import base_attempts, pair_sft, self_refine, shift_probe, star
@@ -34,6 +34,7 @@ class Row:
     make:Callable=None # (policy, task, problems, cfg, folder) trains in place; None: the base model as it is
     after:str=None # the row whose adapter it goes on from; None: the base model
     share:float=1. # of `BUDGET.steps`
+    ask:Callable=evaluate # (policy, task, problems) -> Report
 
 def rl(
     objective:str, # a key of `OBJECTIVES`
@@ -57,7 +58,7 @@ def supervised(
 
 ROWS = {
     "base": Row("base"),
-    "self_refine": Row("Self-Refine"),
+    "self_refine": Row("Self-Refine", ask=lambda *args: self_refine(*args)[0]),
     "star": Row("STaR D", supervised(star)),
     "star_plus": Row("STaR D⁺", supervised(star, plus=True)),
     "pair": Row("Pair-SFT D", supervised(pair_sft)),
@@ -103,21 +104,21 @@ def run_row(
     n:int=1000, # held-out problems
     rows:dict=ROWS,
 )->Report:
-    "Train a row, and what it goes on from, unless they are there; evaluate it once, greedily. A killed run goes on. Raises `SettingError` for an unknown row."
+    "Train a row, and what it goes on from, unless they are there; evaluate it once, greedily. A killed run goes on. Raises `SettingError` for an unknown row, or a study of another model, budget or n."
     check(name in rows, "row", name, f"known rows: {', '.join(rows)}")
     row, folder, task = rows[name], Path(out)/f"{name}-s{seed}", get_task("equations")
-    before = Path(out)/f"{row.after}-s{seed}/adapter" if row.after else None
+    test_set, before = task.load("test", n), Path(out)/f"{row.after}-s{seed}/adapter" if row.after else None
+    Run(out, dict(model=public_name(model), n=n, **{k: v for k, v in asdict(budget).items() if k not in ("seed", "max_rows")})) # rows of one study can be compared
     if before and not before.is_dir(): run_row(row.after, seed, out, model, budget, n, rows)
     if (folder/"evals.jsonl").is_file() and (not row.make or (folder/"adapter").is_dir()): return Report.from_rows(read_jsonl(folder/"evals.jsonl"))
     policy = load_policy(model, before, seed=seed)
     if row.make: row.make(policy, task, task.load("train"), replace(budget, steps=round(budget.steps*row.share), seed=seed), folder)
-    test_set = task.load("test", n)
-    report = self_refine(policy, task, test_set)[0] if name == "self_refine" else evaluate(policy, task, test_set)
+    report = row.ask(policy, task, test_set)
     if row.make: write_atomic(folder/"kl.jsonl", to_jsonl([{"attempt": k, "kl": round(x, 5)} for k, x in enumerate(kl_to_base(policy, task, task.load("validation", min(n, 200))), 1)]))
     write_atomic(folder/"evals.jsonl", to_jsonl(report.rows()))
     return report
 
-# %% ../nbs/12_ablations.ipynb #cell-8
+# %% ../nbs/12_ablations.ipynb #cell-10
 STUDENT = 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262 # two-sided 95 % points of Student's t, 1 to 9 degrees of freedom
 
 def seed_interval(
@@ -193,7 +194,7 @@ def study_table(
     return Table(["", "Acc@t1", "Acc@t2", "Δ", "i→c", "c→i", "changed", "KL", f"t2 against {stored[against].title if against in stored else against}", "seeds", "paper t1 → t2"], rows,
                  f"percent of {n} held-out problems, greedy; below: 95 % interval over seeds. KL: nats a conversation, sampled. Paper: MATH, Gemini 1.5 Flash")
 
-# %% ../nbs/12_ablations.ipynb #cell-10
+# %% ../nbs/12_ablations.ipynb #cell-12
 def error_kind(
     problem, # Problem of the embedded task
     answer:str, # what was stated, None if nothing
