@@ -225,7 +225,7 @@ def plot_shift(
     fig.axes[0].legend(frameon=False, fontsize=9); fig.axes[0].set_ylim(0, None) # of all panels, once all is drawn
     return fig
 
-# %% ../nbs/06_sft.ipynb #cell-55
+# %% ../nbs/06_sft.ipynb #cell-62
 FEEDBACK = "Please check the solution above step by step and correct it if it is wrong."
 
 def asked_by(task, **changes):

@@ -35,6 +35,7 @@ class Row:
     after:str=None # the row whose adapter it goes on from; None: the base model
     share:float=1. # of `BUDGET.steps`
     ask:Callable=evaluate # (policy, task, problems) -> Report
+    lr:float=None # where another than the budget's was better on validation problems, see below
 
 def rl(
     objective:str, # a key of `OBJECTIVES`
@@ -47,25 +48,26 @@ def rl(
 
 def supervised(
     method:Callable, # star or pair_sft
+    probe:bool=False, # also the first autopsy of page 06, along the way
     **settings, # of the method
 )->Callable:
-    "Fine-tuning on sets of traces, with the first autopsy of page 06 along the way."
+    "Fine-tuning on sets of traces."
     def make(policy, task, problems, cfg, folder):
-        sets = {"train": task.load("train", 150, seed=1), "validation": task.load("validation", 150, seed=1)}
-        probe = shift_probe(task, {name: (ps, base_attempts(policy, task, ps)) for name, ps in sets.items()})
-        method(policy, task, problems, cfg, folder, probe=probe, **settings)
+        sets = {split: task.load(split, 100, seed=1) for split in ("train", "validation")} if probe else {}
+        look = shift_probe(task, {name: (ps, base_attempts(policy, task, ps)) for name, ps in sets.items()}) if probe else None
+        method(policy, task, problems, cfg, folder, probe=look, **settings)
     return make
 
 ROWS = {
     "base": Row("base"),
     "self_refine": Row("Self-Refine", ask=lambda *args: self_refine(*args)[0]),
-    "star": Row("STaR D", supervised(star)),
+    "star": Row("STaR D", supervised(star, probe=True), lr=3e-4),
     "star_plus": Row("STaR D⁺", supervised(star, plus=True)),
-    "pair": Row("Pair-SFT D", supervised(pair_sft)),
-    "pair_plus": Row("Pair-SFT D⁺", supervised(pair_sft, plus=True)),
+    "pair": Row("Pair-SFT D", supervised(pair_sft, probe=True), lr=1e-4),
+    "pair_plus": Row("Pair-SFT D⁺", supervised(pair_sft, plus=True), lr=3e-4),
     "single_turn": Row("single-turn RL", rl("single_turn")),
     "multi_turn": Row("multi-turn RL", rl("multi_turn")),
-    "fixed_first": Row("first attempts of the base", rl("multi_turn", offline=1.)),
+    "fixed_first": Row("first attempts of the base", rl("multi_turn", offline=1.), lr=3e-4),
     "concatenated": Row("concatenated action", rl("concatenated")),
     "discounted": Row("γ = 0.8, α = 1", rl("discounted")),
     "no_stage1": Row("without Stage I", rl("stage_two")),
@@ -112,13 +114,14 @@ def run_row(
     if before and not before.is_dir(): run_row(row.after, seed, out, model, budget, n, rows)
     if (folder/"evals.jsonl").is_file() and (not row.make or (folder/"adapter").is_dir()): return Report.from_rows(read_jsonl(folder/"evals.jsonl"))
     policy = load_policy(model, before, seed=seed)
-    if row.make: row.make(policy, task, task.load("train"), replace(budget, steps=round(budget.steps*row.share), seed=seed), folder)
-    report = row.ask(policy, task, test_set)
+    if row.make: row.make(policy, task, task.load("train"), replace(budget, steps=round(budget.steps*row.share), lr=row.lr or budget.lr, seed=seed), folder)
+    report, seen = row.ask(policy, task, test_set), row.ask(policy, task, task.load("train", min(n, 200), seed=1))
     if row.make: write_atomic(folder/"kl.jsonl", to_jsonl([{"attempt": k, "kl": round(x, 5)} for k, x in enumerate(kl_to_base(policy, task, task.load("validation", min(n, 200))), 1)]))
+    write_atomic(folder/"train.jsonl", to_jsonl([{"problem": p, "reward": r, "edit_ratio": round(e, 4)} for p, r, e in zip(seen.problem, seen.reward.int().tolist(), seen.edit_ratios[1, seen.attempts].tolist())]))
     write_atomic(folder/"evals.jsonl", to_jsonl(report.rows()))
     return report
 
-# %% ../nbs/12_ablations.ipynb #cell-10
+# %% ../nbs/12_ablations.ipynb #cell-13
 STUDENT = 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262 # two-sided 95 % points of Student's t, 1 to 9 degrees of freedom
 
 def seed_interval(
@@ -194,7 +197,7 @@ def study_table(
     return Table(["", "Acc@t1", "Acc@t2", "Δ", "i→c", "c→i", "changed", "KL", f"t2 against {stored[against].title if against in stored else against}", "seeds", "paper t1 → t2"], rows,
                  f"percent of {n} held-out problems, greedy; below: 95 % interval over seeds. KL: nats a conversation, sampled. Paper: MATH, Gemini 1.5 Flash")
 
-# %% ../nbs/12_ablations.ipynb #cell-12
+# %% ../nbs/12_ablations.ipynb #cell-15
 def error_kind(
     problem, # Problem of the embedded task
     answer:str, # what was stated, None if nothing
