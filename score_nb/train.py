@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SHOWN', 'TRACKERS', 'OTHERS', 'TrainConfig', 'pick', 'save_checkpoint', 'load_checkpoint', 'everyones', 'add_up',
-           'sample', 'gradient', 'out_of_memory', 'update', 'new_optimizer', 'metrics', 'fingerprint', 'open_run',
-           'new_accelerator', 'start_trackers', 'train']
+           'sample', 'gradient', 'out_of_memory', 'update', 'new_optimizer', 'metrics', 'fingerprint', 'problem_set',
+           'open_run', 'new_accelerator', 'start_trackers', 'train']
 
 # %% ../nbs/08_train.ipynb #cell-2
 import hashlib, json, os, time
@@ -218,11 +218,14 @@ def fingerprint(tensors:dict)->str:
     for n in sorted(tensors): h.update(n.encode() + tensors[n].float().numpy().tobytes())
     return h.hexdigest()[:12]
 
+def problem_set(problems:list)->str:
+    "How many, and twelve hex digits that change with any of them or their order."
+    return f"{len(problems)} problems " + hashlib.sha256("\n".join(p.id for p in problems).encode()).hexdigest()[:12]
+
 def open_run(path, policy:Policy, task, problems:list, objective:Objective, cfg:TrainConfig)->Run:
     "The run folder of these settings: which start, which problems, which objective, which numbers."
-    ids = hashlib.sha256("\n".join(p.id for p in problems).encode()).hexdigest()[:12]
     settings = {k: v for k, v in asdict(cfg).items() if k != "max_rows"}                # that one changes no result
-    return Run(path, dict(model=policy.name, start=fingerprint(policy.adapter()), task=task.name, problem_set=f"{len(problems)} problems {ids}", objective=objective.name,
+    return Run(path, dict(model=policy.name, start=fingerprint(policy.adapter()), task=task.name, problem_set=problem_set(problems), objective=objective.name,
                           credit=objective.credit(torch.eye(objective.attempts)).tolist(), beta=list(objective.beta), **settings))
 
 TRACKERS = ("tensorboard", "wandb", "trackio")
