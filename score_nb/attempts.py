@@ -27,9 +27,11 @@ def new_base(
     seed:int=0, # of the fresh adapter
     rank:int=16, # of the fresh adapter
 )->Policy: # whose reference is what `policy` was
-    "The policy as a new base model. Raises `SettingError` in 4 bits, for a folder made from another policy, or if it cannot be written."
+    "The policy as a new base model. Raises `SettingError` in 4 bits, for a folder that holds another model or cannot be written."
+    known, there = ((Path(folder)/f).is_file() for f in ("made/config.json", "config.json"))
+    check(known or not there, "folder", str(folder), "holds a model that no policy became here; choose another")
     Run(Path(folder)/"made", dict(model=public_name(policy.name), weights=fingerprint(policy.adapter()))) # refuses a folder that another policy became
-    if not (Path(folder)/"config.json").is_file(): save_merged(policy, folder)
+    if not there: save_merged(policy, folder)
     fresh = load_policy(folder, seed=seed, rank=rank, device=policy.device, dtype=policy.dtype)
     fresh.name = public_name(fresh.name)                                                # the folder's own name, not where it lies
     return fresh
@@ -74,6 +76,7 @@ def many_attempts(
                              **(dict(question=p.question, text=[t[b] for t in texts]) if i + b < keep else {})))
     return rows
 
+# %% ../nbs/13_more_attempts.ipynb #cell-19
 class Many:
     "What `many_attempts` found, as tensors."
     def __init__(self, rows:list):
@@ -108,7 +111,9 @@ def store_attempts(
     asked:dict=ASKED, # key of `RECALLS` -> how many of the problems, from the first on
     max_new_tokens:int=64,
 )->dict: # key of `asked` -> Many
-    "Ways of asking, stored. Raises `SettingError` for a folder of other settings."
+    "Ways of asking, stored. Raises `SettingError` for a way that is unknown, more problems than there are, or a folder of other settings."
+    for way, n in asked.items():
+        check(way in RECALLS, "asked", way, f"use {', '.join(RECALLS)}"); check(0 < n <= len(problems), f"asked[{way}]", n, f"give a number from 1 to {len(problems)}, the problems there are")
     run = Run(folder, dict(model=public_name(policy.name), weights=fingerprint(policy.adapter()), task=task.name, problem_set=problem_set(problems), asked=asked, attempts=attempts, max_new_tokens=max_new_tokens))
     for way, n in asked.items():
         if (file := run.path/f"{way}.jsonl").is_file(): continue
@@ -117,7 +122,7 @@ def store_attempts(
         run.save(seconds=round(run.config.get("seconds", 0) + time.perf_counter() - start, 1))
     return {way: Many(run.rows(f"{way}.jsonl")) for way in asked}
 
-# %% ../nbs/13_more_attempts.ipynb #cell-26
+# %% ../nbs/13_more_attempts.ipynb #cell-29
 def plot_many(
     panels:dict, # title -> {name -> list of Many (seeds)}; "base" is drawn dashed
     trained:dict={}, # name -> attempts it was trained for: marked

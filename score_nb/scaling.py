@@ -93,7 +93,7 @@ def vote_accuracy(
     way:str, # a key of `WAYS`
     budget:int, # answers of a problem, 2K; 1 is a single first attempt
     tie:str="last",
-    draws:int=10, # how often the pool is drawn from; small budgets, which see little of it, so many times as often as they fit in
+    draws:int=10, # how often the pool is shuffled, and cut into as many budgets as fit in
     seed:int=0, # of the draws
 )->Tensor: # (n,) share of the draws in which the vote is right
     "How often a problem is answered rightly with a budget. Raises `SettingError` for a budget that the pool does not hold."
@@ -103,11 +103,12 @@ def vote_accuracy(
     if budget == 1: return (pool.first == 0).float().mean(1)
     key = way, budget, tie, draws, seed
     if key in pool.found: return pool.found[key]
-    g, right = named_generator(seed, "draws"), torch.zeros(n)
-    for _ in range(times := draws*max(1, S//budget)):                                   # every way and budget begins with the same draws
-        order = torch.rand(n, S, generator=g).argsort(1)
-        right += winners(WAYS[way](pool.first.gather(1, order), pool.second.gather(1, order), budget), tie) == 0
-    pool.found[key] = right/times
+    g, right, each = named_generator(seed, "draws"), torch.zeros(n), budget if way == "parallel" else budget//2 # conversations of a vote
+    for _ in range(draws):                                                              # the same shuffles for every way and every budget
+        order = torch.rand(n, S, generator=g).argsort(1)[:, :S//each*each]
+        first, second = (x.gather(1, order).view(n, -1, each) for x in (pool.first, pool.second))
+        right += (winners(WAYS[way](first, second, budget), tie) == 0).float().mean(1)
+    pool.found[key] = right/draws
     return pool.found[key]
 
 # %% ../nbs/14_scaling.ipynb #cell-19
@@ -173,6 +174,7 @@ def parallel_vs_sequential(
 )->Pool:
     "Everything that a comparison at one seed needs, sampled and timed once. Raises `SettingError` for a folder of other settings."
     budgets = tuple(sorted(budgets))
+    check(len(problems) > 0, "problems", problems, "give at least one")
     check(budgets and all(type(m) is int and m >= 2 and m % 2 == 0 for m in budgets), "budgets", budgets, "give even numbers from 2 on"); check_number("temperature", temperature, low=.01)
     run = Run(folder, dict(model=public_name(policy.name), weights=fingerprint(policy.adapter()), task=task.name, problem_set=problem_set(problems),
                            conversations=max(budgets), budgets=budgets, temperature=temperature, max_new_tokens=max_new_tokens, seed=seed))
@@ -211,6 +213,7 @@ def over_problems(
     m, half = fmean(values), Z*stdev(values)/len(values)**.5 if len(values) > 1 else 1.
     return Interval(m, max(-1., m - half), min(1., m + half))
 
+# %% ../nbs/14_scaling.ipynb #cell-32
 def scaling_curve(
     pools:list, # of Pool, one a seed
     way:str, # a key of `WAYS`
@@ -226,6 +229,7 @@ def scaling_curve(
                          tokens=fmean(costs(p, m)[kind]["generated"] for p in pools), seconds=median(clock) if clock else None))
     return rows
 
+# %% ../nbs/14_scaling.ipynb #cell-34
 COLORS = {"parallel": GREY, "sequential, second answers": BLUE, "sequential, all answers": BLUE}
 
 def plot_scaling(

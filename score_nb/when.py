@@ -78,6 +78,7 @@ def share_of_checks(
     "Mean probability that a second attempt begins with a check: exact for the first attempts that were sampled."
     return token_logps(policy, episodes.ids, episodes.turn)[0][episodes.turn > 0].exp().mean().item()
 
+# %% ../nbs/14a_when.ipynb #cell-17
 def with_share(
     policy:Policy, # a base model under a fresh adapter, which is trained in place
     task, # a Task
@@ -100,6 +101,7 @@ def with_share(
         low, high = (middle, high) if checks(middle) < share else (low, middle)
     return policy
 
+# %% ../nbs/14a_when.ipynb #cell-20
 HABITS = "repeat", "change", "check"
 
 def habit_of(
@@ -125,7 +127,7 @@ def measure(
     return dict(checks=round(share_of_checks(policy, first_tokens(policy, task, problems, seed)), 5), n=len(asked), share=[mean((which == h).float()) for h in range(3)], value=[mean(r2[which == h]) for h in range(2)] + [mean(m2)],
                 acc1=mean(asked.reward[:, 0]), kept=mean(m2[m1 == 1]), repaired=mean(m2[m1 == 0]))
 
-# %% ../nbs/14a_when.ipynb #cell-17
+# %% ../nbs/14a_when.ipynb #cell-23
 SKILLS = {"low": 100, "middle": 250, "high": 800} # steps of phase 2
 METHODS = {"multi-turn RL": (("multi_turn", 1.),), "Stage II alone": (("stage_two", 1.),), "SCoRe": (("stage_one", .5), ("stage_two", .5))} # objectives, and shares of the updates
 CELL = TrainConfig(steps=60, problems=16) # a smaller budget than page 12's: 60 updates of 64 conversations
