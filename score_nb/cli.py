@@ -96,6 +96,7 @@ def _plan(a, attempts, cfg, gpu_gb):
 
 def train_command(argv, only_plan=False):
     "Train an adapter with one objective. The same command goes on where an interrupted run stopped."
+    import torch.distributed
     from score_nb.stages import OBJECTIVES, get_objective
     from score_nb.train import TrainConfig, train
     weights = {"objective": (str, "stage_two", "one of: " + ", ".join(OBJECTIVES)),
@@ -119,6 +120,7 @@ def train_command(argv, only_plan=False):
     problems = task.load("train", a.n)
     train(_policy(a, cfg.seed), task, problems, objective, cfg, a.run, track=a.track)
     print("adapter:", Path(a.run)/"adapter")
+    if torch.distributed.is_initialized(): torch.distributed.destroy_process_group() # a process that ends while others still use the group may be aborted
 
 def plan_command(argv):
     "Print the memory a training run will need, from the same options as `train`; nothing is loaded. See the notebook 15a_presets."
