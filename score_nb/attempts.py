@@ -92,7 +92,7 @@ class Many:
     def flow(self, what:str)->Tensor: # (K - 1,)
         "Share of problems that go 'i→c' or 'c→i' from attempt k to k + 1."
         a, b = self.reward[:, :-1], self.reward[:, 1:]
-        return ((1 - a)*b if what == "i→c" else a*(1 - b)).mean(0)
+        return {"i→c": (1 - a)*b, "c→i": a*(1 - b)}[what].mean(0)
 
 def plain(task, text):
     "The answer alone, as the embedded model states one at once."

@@ -123,7 +123,7 @@ def memory_plan(
     note = f"{R} rows of {prompt} + {attempts} × {max_new_tokens} tokens, micro-batches of {N:,}, {'4 bits, '*load_in_4bit}computing in {str(dtype)[6:]} on {device}"
     return Plan(always, sampling, updating, note)
 
-# %% ../nbs/15a_presets.ipynb #cell-21
+# %% ../nbs/15a_presets.ipynb #cell-22
 @dataclass(frozen=True)
 class Preset:
     "Settings of one model on one size of card, for bfloat16."
