@@ -10,7 +10,7 @@ __all__ = ['SHAPES', 'GB', 'OVERHEAD', 'PRESETS', 'shape_of', 'kept', 'Plan', 'm
 from dataclasses import asdict, dataclass
 from math import ceil
 import torch
-from .core import SettingError, check, check_number
+from .core import SettingError, check, check_known, check_number
 from .evals import Table
 from .models import empty_model, new_config, read_config
 
@@ -157,7 +157,7 @@ PRESETS = {p.name: p for p in ( # model, GB, problems, rows, tokens
 
 def get_preset(name:str)->Preset:
     "A preset by name. Raises `SettingError` that names them."
-    check(name in PRESETS, "preset", name, f"use one of {', '.join(PRESETS)}")
+    check_known("preset", name, PRESETS)
     return PRESETS[name]
 
 def card_gb()->float:

@@ -10,7 +10,7 @@ from functools import partial
 from inspect import signature
 import torch
 from torch import Tensor
-from .core import check, check_number
+from .core import check, check_known, check_number
 from .reinforce import Objective
 
 # %% ../nbs/09_stage1.ipynb #cell-7
@@ -141,7 +141,7 @@ def get_objective(
     **settings, # of that objective, for instance alpha or beta1
 )->Objective:
     "The objective of that name. Raises `SettingError` for an unknown name, a setting it does not have, or a value out of range."
-    check(name in OBJECTIVES, "objective", name, f"known objectives: {', '.join(OBJECTIVES)}")
+    check_known("objective", name, OBJECTIVES)
     known = signature(OBJECTIVES[name]).parameters
     for field, value in settings.items(): check(field in known, field, value, f"{name} has no such setting; it takes {', '.join(known)}")
     return OBJECTIVES[name](**settings)

@@ -9,7 +9,7 @@ __all__ = ['WORDINGS', 'WORDING_SHARES', 'LARGEST', 'EQUATIONS', 'TASKS', 'Probl
 import hashlib, json, random, re
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from .core import SettingError, check, named_seed
+from .core import SettingError, check, check_known, named_seed
 
 # %% ../nbs/01_tasks.ipynb #cell-5
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def get_task(
     data_dir=None, # folder of the task's files; None: they come from the hub, or the task needs none
 )->Task:
     "The task of that name. Raises `SettingError` for an unknown one."
-    check(name in TASKS, "task", name, f"known tasks: {', '.join(TASKS)}")
+    check_known("task", name, TASKS)
     return TASKS[name](data_dir)
 
 # %% ../nbs/01b_real_tasks.ipynb #cell-1
