@@ -9,7 +9,7 @@ __all__ = ['Z', 'KINDS', 'GREY', 'BLUE', 'GREEN', 'LOSS', 'Interval', 'wilson', 
            'plot_transitions', 'plot_edit_ratios', 'plot_training', 'plot_score']
 
 # %% ../nbs/05_evals.ipynb #cell-2
-import math
+import math, re
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
@@ -579,40 +579,52 @@ def plot_training(
         if ax.get_legend_handles_labels()[0]: ax.legend(framealpha=.8, edgecolor="none", fontsize=8)
     return fig
 
+_ABOVE = dict(ha="center", va="bottom", fontsize=9)
+
+def _stage_curves(ax, logs):
+    "Training samples over all stages, one after the other; a dotted line between two."
+    named, start = set(), 0
+    for title, metrics in logs.items():
+        runs = _runs(metrics)
+        end = start + max(run[-1]["step"] for run in runs)
+        for k in sorted(int(key[3:]) for key in runs[0][0] if re.fullmatch(r"acc\d+", key)):
+            label = None if k in named else f"attempt {k}"
+            _curve(ax, runs, f"acc{k}", attempt_color(k), label, start)
+            named.add(k)
+        if start: ax.axvline(start + .5, color="black", lw=.8, ls=":")
+        ax.text((start + end)/2, 1.03, title, **_ABOVE, transform=ax.get_xaxis_transform())
+        start = end
+    ax.set(xlabel="step", ylabel="problems right", xlim=(0, end))
+    ax.legend(loc="lower right", framealpha=.8, edgecolor="none", fontsize=9)
+
+def _stage_dots(ax, i, report):
+    "Acc@tk of one policy as dots side by side, joined by a line, its numbers below or above."
+    s = _pool(report)
+    K = _attempts(s)
+    each = [s[f"Acc@t{k}"] for k in range(1, K + 1)]
+    at = [i + .3*(k/(K - 1) - .5) for k in range(K)]
+    ax.plot(at, [x.value for x in each], color="#bbbbbb", lw=1.5, zorder=1)
+    for k, (x, acc) in enumerate(zip(at, each), 1): _dot(ax, x, acc, attempt_color(k), _each_seed(report, f"Acc@t{k}"))
+    lowest, highest = min(x.low for x in each), max(x.high for x in each)
+    y, va = (lowest - .03, "top") if lowest > .2 else (highest + .03, "bottom")
+    numbers = " → ".join(_number("", x.value) for x in each)
+    delta = _number("Δ", s[f"Δ(t1,t{K})"].value)
+    ax.text(i, y, ha="center", va=va, s=f"{numbers}\nΔ {delta}", fontsize=8.5)
+
 def plot_score(
-    base, # Report or summary of the base model, or a list of these (seeds); so too the next two
-    stage1, # after Stage I
-    stage2, # after Stage II: SCoRe
-    metrics1:list, # rows of Stage I's metrics.jsonl, or a list of such lists (seeds)
-    metrics2:list, # Stage II's
+    reports:dict, # title -> Report or summary of base and stages, or a list of these (seeds); two attempts at least
+    logs:dict, # title -> rows of a stage's metrics.jsonl, or a list of such lists (seeds)
 )->Picture:
-    "SCoRe in one picture. Left: training samples over both stages. Right: greedy accuracy on held-out problems, its slope is Δ."
-    first, second = _runs(metrics1), _runs(metrics2)
-    boundary = max(run[-1]["step"] for run in first)
-    end = boundary + max(run[-1]["step"] for run in second)
+    "SCoRe in one picture. Left: training samples over all stages. Right: greedy accuracy on held-out problems; its slope is Δ."
     fig, left, right = _panels(9, 3.6, 2, sharey=True, width_ratios=(1.7, 1))
-    above = dict(ha="center", va="bottom", fontsize=9)
-    for runs, offset in ((first, 0), (second, boundary)):
-        for k in (1, 2): _curve(left, runs, f"acc{k}", attempt_color(k), None if offset else f"attempt {k}", offset)
-    left.axvline(boundary + .5, color="black", lw=.8, ls=":")
-    for x, label in ((boundary/2, "Stage I"), ((boundary + end)/2, "Stage II")):
-        left.text(x, 1.03, label, **above, transform=left.get_xaxis_transform())
-    for i, x in enumerate((base, stage1, stage2)):
-        s = _pool(x)
-        one, two, delta = s["Acc@t1"], s["Acc@t2"], s["Δ(t1,t2)"]
-        right.plot([i - .15, i + .15], [one.value, two.value], color="#bbbbbb", lw=1.5, zorder=1)
-        _dot(right, i - .15, one, attempt_color(1), _each_seed(x, "Acc@t1"))
-        _dot(right, i + .15, two, attempt_color(2), _each_seed(x, "Acc@t2"))
-        lowest, highest = min(one.low, two.low), max(one.high, two.high)
-        y, va = (lowest - .03, "top") if lowest > .2 else (highest + .03, "bottom")
-        right.text(i, y, ha="center", va=va, s=f"{_number('', one.value)} → {_number('', two.value)}\nΔ {_number('Δ', delta.value)}", fontsize=8.5)
-    n, many = _pool(base)["n"], len(_seeds(stage2))
+    _stage_curves(left, logs)
+    for i, report in enumerate(reports.values()): _stage_dots(right, i, report)
+    *_, last = reports.values()
+    many = len(_seeds(last))
     spread = f"{many} seeds and their range" if many > 1 else "95 % intervals"
-    right.text(.5, 1.03, f"n = {n}, {spread}", **above, transform=right.transAxes)
+    right.text(.5, 1.03, f"n = {_pool(last)['n']}, {spread}", **_ABOVE, transform=right.transAxes)
     for ax in (left, right): _percent(ax)
-    left.set(xlabel="step", ylabel="problems right", xlim=(0, end))
-    right.set(xticks=range(3), xticklabels=["base", "Stage I", "SCoRe"], xlim=(-.6, 2.6))
+    right.set(xticks=range(len(reports)), xticklabels=list(reports), xlim=(-.6, len(reports) - .4))
     left.set_title("Training, sampled at temperature 1", fontsize=10, pad=20)
     right.set_title("Held-out problems, greedy", fontsize=10, pad=20)
-    left.legend(loc="lower right", framealpha=.8, edgecolor="none", fontsize=9)
     return fig
