@@ -56,7 +56,7 @@ def many_attempts(
     problems:list, # of Problem
     attempts:int=10, # K
     recall:Callable=None, # (task, text of the last attempt) -> what is shown of it, as a first attempt; None: the whole conversation
-    max_new_tokens:int=64, # an attempt's limit
+    max_new_tokens:int=None, # an attempt's limit, default the task's
     keep:int=5, # problems of which the texts are kept too
     at_once:int=200, # conversations in the batch
 )->list: # a dict a problem: answers, grades ('1' right), tokens of the conversation up to the end of each attempt
@@ -109,11 +109,12 @@ def store_attempts(
     folder, # gets config.json and a file for each way of asking; what is there is read
     attempts:int=10,
     asked:dict=ASKED, # key of `RECALLS` -> how many of the problems, from the first on
-    max_new_tokens:int=64,
+    max_new_tokens:int=None, # default the task's
 )->dict: # key of `asked` -> Many
     "Ways of asking, stored. Raises `SettingError` for a way that is unknown, more problems than there are, or a folder of other settings."
     for way, n in asked.items():
         check(way in RECALLS, "asked", way, f"use {', '.join(RECALLS)}"); check(0 < n <= len(problems), f"asked[{way}]", n, f"give a number from 1 to {len(problems)}, the problems there are")
+    if max_new_tokens is None: max_new_tokens = task.length
     run = Run(folder, dict(model=public_name(policy.name), weights=fingerprint(policy.adapter()), task=task.name, problem_set=problem_set(problems), asked=asked, attempts=attempts, max_new_tokens=max_new_tokens))
     for way, n in asked.items():
         if (file := run.path/f"{way}.jsonl").is_file(): continue

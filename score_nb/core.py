@@ -284,6 +284,7 @@ OTHER = { # fingerprint among the settings -> what it means that it differs
     "weights": "was made with another adapter; give the same --adapter",
     "base_weights": "was started with other weights of the model; restore them",
     "problem_set": "was started with other problems or answers; give the same",
+    "held_out": "was evaluated on other held-out problems or answers; give the same",
 }
 
 class Run:
@@ -400,11 +401,11 @@ def data_path(
     root = next((p for p in (here/"data", here.parent/"data") if p.is_dir()), here.parent/"data")
     return root.joinpath(*parts)
 
-# %% ../nbs/08_train.ipynb #new-5
-from dataclasses import dataclass, field, fields
+# %% ../nbs/08_train.ipynb #cell-5
+from dataclasses import dataclass, field, fields, replace
 from math import inf
 
-# %% ../nbs/08_train.ipynb #cell-5
+# %% ../nbs/08_train.ipynb #cell-6
 def _setting(default, help, low=None, high=inf): return field(default=default, metadata=dict(help=help, low=low, high=high))
 
 @dataclass(frozen=True)
@@ -418,7 +419,7 @@ class TrainConfig:
     lr:float = _setting(1e-3, "Adam's learning rate", 0)
     max_norm:float = _setting(1., "gradients are clipped to this norm", 0)
     temperature:float = _setting(1., "of the sampling", .01)
-    max_new_tokens:int = _setting(64, "length limit of an attempt, in tokens", 1)
+    max_new_tokens:int = _setting(None, "length limit of an attempt, in tokens (default: the task's)", 1)
     max_rows:int = _setting(1024, "conversations sampled at once: memory, not the result, depends on it", 1)
     tokens:int = _setting(4096, "tokens a micro-batch of the update, padding included", 1)
     recompute:bool = _setting(False, "compute layers again in the backward pass: less memory, more time")
@@ -429,7 +430,12 @@ class TrainConfig:
     def __post_init__(self):
         for f in fields(self):
             value = getattr(self, f.name)
+            if value is None and f.default is None: continue
+            if f.default is None: check(type(value) is int, f.name, value, "give a whole number")
             if type(f.default) is bool: check(type(value) is bool, f.name, value, "give True or False"); continue
             if type(f.default) is int: check(type(value) is int, f.name, value, "give a whole number")
             check_number(f.name, value, low=f.metadata["low"], high=f.metadata["high"])
         check(self.samples*self.branch >= 2, "samples", self.samples, "give at least 2: an attempt is judged against the others")
+    def for_task(self, task)->"TrainConfig":
+        "The same settings; a length limit that was not given is the task's."
+        return replace(self, max_new_tokens=task.length) if self.max_new_tokens is None else self

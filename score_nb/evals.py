@@ -269,7 +269,7 @@ def evaluate(
     problems:list, # of Problem
     attempts:int=2, # K
     temperature:float=0., # 0 is greedy
-    max_new_tokens:int=64, # an attempt's limit
+    max_new_tokens:int=None, # an attempt's limit, default the task's
     seed:int=0, # of the sampling, if any
     begin:dict=None, # {k: text}: attempt k is made to begin so
     progress:bool=True, # a bar, if it takes longer than two seconds

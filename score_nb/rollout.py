@@ -193,7 +193,7 @@ def rollout(
     samples:int=1, # conversations a problem
     branch:int=1, # siblings that share everything before attempt K
     temperature:float=1., # 0 is greedy; log-probs are then those at temperature 1
-    max_new_tokens:int=64, # an attempt's limit
+    max_new_tokens:int=None, # an attempt's limit, default the task's
     seed:int=0, # of the sampling
     first:list=None, # given first attempts, one text a problem: context, graded but not sampled
     begin:dict=None, # {k: text}: attempt k is made to begin so; that text is context, graded but not sampled
@@ -202,6 +202,7 @@ def rollout(
 )->Episodes: # B = problems × samples × branch rows, in this order; on the CPU
     "Sample conversations of K attempts. Raises `SettingError` for an empty list of problems or a setting out of range."
     problems, begin = list(problems), dict(begin or {})
+    if max_new_tokens is None: max_new_tokens = task.length
     check(len(problems) > 0, "problems", problems, "give at least one problem")
     for name, value in dict(attempts=attempts, samples=samples, branch=branch, max_new_tokens=max_new_tokens, max_rows=max_rows, place=place).items():
         check(isinstance(value, int), name, value, "give a whole number"); check_number(name, value, low=name != "place")

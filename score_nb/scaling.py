@@ -118,7 +118,7 @@ def sample_pool(
     problems:list, # of Problem
     conversations:int=32, # S, of each problem
     temperature:float=.7, # the paper's for this experiment
-    max_new_tokens:int=64, # an attempt's limit
+    max_new_tokens:int=None, # an attempt's limit, default the task's
     seed:int=0,
     file=None, # rows that are there are kept, the rest is added
     at_once:int=32, # problems in a portion
@@ -145,7 +145,7 @@ def time_budgets(
     groups:list, # of lists of Problem: each list is answered in one batch
     budgets:tuple=BUDGETS,
     temperature:float=.7,
-    max_new_tokens:int=64,
+    max_new_tokens:int=None, # default the task's
     seed:int=0,
 )->list: # of dict: problems in the batch, budget, seconds of each way
     "Seconds of both ways, in turns, on the real engine. The prompt is read once for all samples, and the KV cache is kept between the attempts."
@@ -167,7 +167,7 @@ def parallel_vs_sequential(
     folder, # run folder: config.json, pool.jsonl, timing.jsonl. If it holds some of it already, the run goes on
     budgets:tuple=BUDGETS, # answers of a problem, 2K
     temperature:float=.7,
-    max_new_tokens:int=64,
+    max_new_tokens:int=None, # default the task's
     seed:int=0,
     alone:int=12, # problems that are timed one by one
     together:int=16, # problems of a batch that is timed three times
@@ -176,6 +176,7 @@ def parallel_vs_sequential(
     budgets = tuple(sorted(budgets))
     check(len(problems) > 0, "problems", problems, "give at least one")
     check(budgets and all(type(m) is int and m >= 2 and m % 2 == 0 for m in budgets), "budgets", budgets, "give even numbers from 2 on"); check_number("temperature", temperature, low=.01)
+    if max_new_tokens is None: max_new_tokens = task.length
     run = Run(folder, dict(model=public_name(policy.name), weights=fingerprint(policy.adapter()), task=task.name, problem_set=problem_set(problems),
                            conversations=max(budgets), budgets=budgets, temperature=temperature, max_new_tokens=max_new_tokens, seed=seed))
     start, before = time.perf_counter(), len(run.rows("pool.jsonl")) if (run.path/"pool.jsonl").is_file() else 0

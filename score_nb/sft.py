@@ -27,7 +27,7 @@ def collect_traces(
     problems:list, # of Problem; one that is listed twice counts as the same problem
     samples:int=4, # conversations a problem
     temperature:float=1., # of the sampling
-    max_new_tokens:int=64, # an attempt's limit
+    max_new_tokens:int=None, # an attempt's limit, default the task's
     seed:int=0,
 )->Episodes: # len(problems) × samples rows of two attempts; rows of the same problem share a number
     "Two-attempt conversations to choose from. Raises `SettingError` as `rollout` does."
@@ -140,7 +140,7 @@ def spans(
 def in_rounds(policy, task, problems, make, rounds, cfg, run, attempts, probe, **settings)->Policy:
     "Collect, `make` a set of it, train on it from the start again: `rounds` times, within one budget. A row a round goes into rounds.jsonl."
     check(len(problems) > 0, "problems", problems, "give at least one problem")
-    parts, start = spans(cfg.steps, rounds), policy.adapter()
+    parts, start, cfg = spans(cfg.steps, rounds), policy.adapter(), cfg.for_task(task)
     run = Run(run, dict(start=fingerprint(start), rounds=rounds, attempts=list(attempts), **settings, **asdict(cfg)))
     run.rewind(0, "rounds.jsonl")
     for n, steps in enumerate(parts, 1):
@@ -178,7 +178,7 @@ def base_attempts(
     policy:Policy, # with any adapter; it is off here
     task, # a Task
     problems:list, # of Problem
-    max_new_tokens:int=64,
+    max_new_tokens:int=None, # default the task's
 )->list: # of str, one a problem
     "Greedy first attempts of the base model: the fixed ones of Fig. 4. Raises `SettingError` as `rollout` does."
     with policy.reference(): return rollout(policy, task, problems, 1, temperature=0., max_new_tokens=max_new_tokens).texts(policy.tokenizer, 1)
@@ -188,7 +188,7 @@ def correction_on(
     task, # a Task
     problems:list, # of Problem
     first:list=None, # given first attempts, one text a problem; the policy's own if None
-    max_new_tokens:int=64,
+    max_new_tokens:int=None, # default the task's
 )->dict: # acc1, acc2, mended, spoilt: shares from 0 to 1, None of nothing; wrong, right: how many of each there were
     "Greedy correction. `mended` is a share of the wrong first attempts, `spoilt` of the right ones: better first attempts are not better correction."
     r1, r2 = rollout(policy, task, problems, temperature=0., max_new_tokens=max_new_tokens, first=first).reward.T == 1
@@ -241,7 +241,7 @@ def self_refine(
     feedback:str=FEEDBACK, # what asks for feedback
     refine:str=None, # what asks for the refinement, default the task's correction instruction
     temperature:float=0., # 0 is greedy
-    max_new_tokens:int=64, # limit of each of the three
+    max_new_tokens:int=None, # limit of each of the three, default the task's
     seed:int=0,
 )->tuple: # Report of attempt 1 and the refinement, and the n texts of feedback
     "Attempt, feedback, refinement, by prompting alone. Raises `SettingError` as `rollout` does, and for a problem listed twice."

@@ -28,7 +28,7 @@ from .models import GONE, WAIT, Policy, split_asked
 from .reinforce import Objective, advantages, all_equal_share, episode_loss, micro_batches
 from .rollout import Episodes, cat_episodes, rollout
 
-# %% ../nbs/08_train.ipynb #cell-9
+# %% ../nbs/08_train.ipynb #cell-10
 def pick(
     problems:list,
     n:int, # problems a step
@@ -43,7 +43,7 @@ def pick(
         out += [problems[j] for j in order[start:start + n - len(out)]]
     return out
 
-# %% ../nbs/08_train.ipynb #cell-12
+# %% ../nbs/08_train.ipynb #cell-13
 def save_checkpoint(run:Run, policy:Policy, optimizer, best:dict, facts:dict):
     "Everything a resumed run needs. `facts` must be JSON."
     tensors = {f"best/{n}": p for n, p in best.items()}
@@ -66,7 +66,7 @@ def load_checkpoint(run:Run, policy:Policy, optimizer):
         optimizer.state[p] = {key: v if v.is_floating_point() and v.ndim == 0 else v.to(p.device) if v.ndim else v.item() for key, v in mine.items()} # torch counts steps in a tensor, bitsandbytes in a number
     return of("best"), facts
 
-# %% ../nbs/08_train.ipynb #cell-14
+# %% ../nbs/08_train.ipynb #cell-15
 def everyones(
     mine, # anything that can be pickled
 )->list: # one a process, in order of rank; [mine] if there is one process
@@ -108,7 +108,7 @@ def sample(
         if between < end: parts.append(rollout(policy, task, todo[between:end], attempts, cfg.samples, cfg.branch, seed=named_seed(cfg.seed, "step", step), place=between, **how))
     return cat_episodes(everyones(cat_episodes(parts)))
 
-# %% ../nbs/08_train.ipynb #cell-16
+# %% ../nbs/08_train.ipynb #cell-17
 def gradient(policy:Policy, episodes:Episodes, advantage:Tensor, beta:tuple, cfg:TrainConfig, accelerator:Accelerator, tokens:int)->tuple:
     "Add this process's share of a batch's gradient to the adapter's, micro-batch by micro-batch. Returns its share of the loss and of the KL (B, K)."
     loss, kl = 0., torch.zeros(episodes.reward.shape)
@@ -163,7 +163,7 @@ def new_optimizer(policy:Policy, cfg:TrainConfig):
     except Exception as e: raise SettingError("adam_8bit", True, f"bitsandbytes cannot be imported ({e}); install it, or do without") from e
     return Adam8bit(policy.parameters().values(), lr=cfg.lr)
 
-# %% ../nbs/08_train.ipynb #cell-18
+# %% ../nbs/08_train.ipynb #cell-19
 def metrics(
     task,
     tokenizer,
@@ -181,7 +181,7 @@ def metrics(
 
 SHOWN = {"acc1": "Acc@t1", "acc2": "Acc@t2", "delta": "Δ", "kl1": "KL1", "kl2": "KL2", "change": "change", "all_equal": "equal", "rate": "tok/s"}
 
-# %% ../nbs/08_train.ipynb #cell-20
+# %% ../nbs/08_train.ipynb #cell-21
 def fingerprint(tensors:dict)->str:
     "Twelve hex digits that change when any weight does."
     h = hashlib.sha256()
@@ -232,7 +232,7 @@ def train(
 )->Policy: # with the best adapter, also saved in run/adapter
     "Train an adapter, in as many processes as were started. Raises `SettingError` for an empty list of problems, or a folder that belongs to other settings."
     check(len(problems) > 0, "problems", problems, "give at least one problem")
-    accelerator, clock = new_accelerator(policy, cfg, run, track), time.perf_counter
+    accelerator, clock, cfg = new_accelerator(policy, cfg, run, track), time.perf_counter, cfg.for_task(task)
     main = accelerator.is_main_process                                                # the only process that writes
     with accelerator.main_process_first(): run = open_run(run, policy, task, problems, objective, cfg)
     optimizer = new_optimizer(policy, cfg)
