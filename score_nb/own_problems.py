@@ -82,9 +82,9 @@ def read_json(path:Path)->list: # of Row
     with open(path, "rb") as f: return parse_rows(f, str(path))
 
 def csv_columns(cells:list)->list:
-    "The values of a column: numbers if all of its cells are, and None where one is empty; else text."
+    "The values of a column: numbers if all of its cells are, else text; None where a cell is empty."
     numbers = all(c == "" or JSON_NUMBER.fullmatch(c) for c in cells) and any(cells)
-    return [json.loads(c) if c else None for c in cells] if numbers else cells
+    return [None if c == "" else json.loads(c) if numbers else c for c in cells]
 
 def read_csv(path:Path)->list: # of Row
     "Names in the first line; commas, semicolons or tabs between the cells."
@@ -219,7 +219,7 @@ def read_data(
 class OwnProblem(Problem):
     "A problem from a row of a file."
     accepted:tuple=() # the answers that are right, or the tests
-    row:Row=field(default=None, compare=False, repr=False) # where it came from, all columns
+    row:Row=field(default=None, compare=False, repr=False) # where it came from; all columns, if the grader reads them
 
 @dataclass(frozen=True)
 class Grader:
@@ -231,6 +231,7 @@ class Grader:
     prompt:str="{question}" # where the user gives none
     correction:str=DOUBT.format("solution") # where the user gives none
     workers:int=0 # gradings beside the sampling
+    reads_row:bool=False # whether `right` looks at other columns than the answer's
     source:str="" # of a grader that the user wrote
 
 def no_doubt(reference:str)->str:
@@ -474,7 +475,7 @@ def get_grader(
 )->Grader:
     "The grader that is asked for. Raises `SettingError` for an unknown one."
     if isinstance(grade, Grader): return grade
-    own = dict(answer=whole_text, doubt=no_doubt, correction=DOUBT.format("answer"))
+    own = dict(answer=whole_text, doubt=no_doubt, correction=DOUBT.format("answer"), reads_row=True)
     if callable(grade):
         right = CallableGrader(grade)
         return Grader(right.name, right=right, source=source_of(grade), **own)
@@ -507,7 +508,7 @@ class OwnTask(Task):
     @property
     def fingerprint(self)->str:
         "What the problems are: questions, accepted answers, levels and splits, and all columns where a grader of the user's reads them."
-        facts = [[s, p.question, p.accepted, p.level, p.row.columns if self.grader.source else {}] for s, problems in self.splits.items() for p in problems]
+        facts = [[s, p.question, p.accepted, p.level, p.row.columns] for s, problems in self.splits.items() for p in problems]
         lines = sorted(json.dumps(f, sort_keys=True, default=str) for f in facts)
         return f"{len(lines)} problems {hashlib.sha256(chr(10).join(lines).encode()).hexdigest()[:16]}"
     @property
@@ -525,7 +526,8 @@ def own_problem(row:Row, question:str, answer:str, grader:Grader)->OwnProblem:
     for a in accepted: check(not grader.doubt(a), where, shown(a), grader.doubt(a))
     tests = accepted if grader is PYTHON_GRADER else ()
     reference = "\n".join(tests) or " or ".join(accepted)
-    return OwnProblem(f"{named_seed(text):016x}", text, reference, _level(row), tests, accepted, row)
+    kept = row if grader.reads_row else Row({}, row.at)
+    return OwnProblem(f"{named_seed(text):016x}", text, reference, _level(row), tests, accepted, kept)
 
 def once(problems:list)->list: # of OwnProblem
     "Each question once. Raises `SettingError` if a question has two answers."

@@ -184,6 +184,7 @@ class Row:
         at:str, # file and row, for the error
     ):
         self.columns, self.at = columns, at
+    def __repr__(self): return repr(self.columns) # part of a problem's fingerprint, so without the place of its file
     def __contains__(self, name): return name in self.columns
     def __call__(self,
         name:str, # of the column
