@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from html import escape
 from io import BytesIO
+from itertools import zip_longest
 from statistics import NormalDist, fmean, stdev
+from textwrap import fill
 from typing import NamedTuple
 import torch
 from matplotlib.figure import Figure
@@ -141,15 +143,41 @@ class Table:
         rows:list, # of lists of str, as many as the head
         note:str="", # what the numbers are
     ): self.head, self.rows, self.note = head, rows, note
-    def __str__(self):
-        lines, blank = [self.head], [""]*len(self.head)
-        for row in self.rows:
-            cells = [c.split("\n") for c in row]
-            lines += [[c[i] if i < len(c) else "" for c in cells] for i in range(max(map(len, cells)))]
-        width = [max(len(line[j]) for line in lines) for j in range(len(self.head))]
-        pad = lambda j, c: c.ljust(width[j]) if j == 0 else c.rjust(width[j])
-        text = ["  ".join(pad(j, c) for j, c in enumerate(line)).rstrip() for line in lines]
-        return "\n".join([text[0], "─"*(sum(width) + 2*len(width) - 2), *text[1:]] + [self.note]*bool(self.note))
+    def _widths(self):
+        "Letters that each column needs."
+        columns = zip(self.head, *self.rows)
+        return [max(len(line) for cell in column for line in cell.split("\n")) for column in columns]
+
+    def _blocks(self, width):
+        "Columns side by side that fit in a width: lists of positions, each beginning with the first."
+        need, blocks = self._widths(), [[0]]
+        for j in range(1, len(need)):
+            taken = sum(need[i] + 2 for i in blocks[-1]) + need[j]
+            if width and taken > width and len(blocks[-1]) > 1: blocks.append([0])
+            blocks[-1].append(j)
+        return blocks
+
+    def _aligned(self, columns):
+        "Some columns as lines of text: the first one to the left, the others to the right."
+        need, lines = self._widths(), []
+        for row in [self.head, *self.rows]:
+            cells = [row[j].split("\n") for j in columns]
+            for line in zip_longest(*cells, fillvalue=""):
+                padded = [c.rjust(need[j]) if j else c.ljust(need[j]) for j, c in zip(columns, line)]
+                lines.append("  ".join(padded).rstrip())
+        rule = "─"*(sum(need[j] + 2 for j in columns) - 2)
+        height = max(cell.count("\n") for cell in self.head) + 1
+        return "\n".join([*lines[:height], rule, *lines[height:]])
+
+    def text(self,
+        width:int=None, # letters of a line; None: as many as it takes
+    )->str:
+        "Aligned text. Columns that do not fit follow below, beside the first one again."
+        blocks = [self._aligned(columns) for columns in self._blocks(width)]
+        note = fill(self.note, width) if width else self.note
+        return "\n\n".join(blocks) + ("\n" + note if note else "")
+
+    def __str__(self): return self.text()
     __repr__ = __str__
     def markdown(self)->str:
         "For a README."
