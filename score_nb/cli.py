@@ -266,10 +266,11 @@ def demo_command(a):
     for name, objective in (("stage1", stage_one()), ("stage2", stage_two())):
         train(policy, task, train_set, objective, cfg, folder/name)
         reports[name] = store_eval(policy, task, test_set, folder/name)
-    logs = [read_jsonl(folder/s/"metrics.jsonl") for s in ("stage1", "stage2")]
-    write_atomic(folder/"score.png", plot_score(*reports.values(), *logs).png())
+    titled = {NAMES[k]: r for k, r in reports.items()}
+    logs = {NAMES[s]: read_jsonl(folder/s/"metrics.jsonl") for s in ("stage1", "stage2")}
+    write_atomic(folder/"score.png", plot_score(titled, logs).png())
     write_atomic(folder/"episodes.html", episodes_html(reports["stage2"]))
-    _show(table({NAMES[k]: r for k, r in reports.items()}))
+    _show(table(titled))
     print("look at:", *(folder/f for f in ("score.png", "episodes.html")))
 
 # %% ../nbs/17_cli.ipynb #new-15
