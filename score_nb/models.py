@@ -28,6 +28,7 @@ from torch.utils.checkpoint import checkpoint
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.utils import logging as transformers_logging
+from .cache import CausalLM, check_computed
 from .core import SettingError, check, check_number, data_path, default_device, default_dtype, seed_everything, write_atomic
 
 # %% ../nbs/03_models.ipynb #cell-7
@@ -85,7 +86,7 @@ def check_turns(
     return end, stop
 
 # %% ../nbs/03_models.ipynb #cell-8
-class Policy:
+class Policy(CausalLM):
     "A causal LM with a LoRA adapter, its tokenizer, and the places where its turns begin and end."
     split, working = None, True # the processes that hold the base together (`split_base`), and whether this one has work
     def __init__(self,
@@ -93,13 +94,9 @@ class Policy:
         tokenizer,
         name:str="", # as `load_policy` knows it
     ):
-        self.model, self.tokenizer, self.name = model, tokenizer, name
-        self.lm = model.get_base_model() if isinstance(model, PeftModel) else model # the causal LM, LoRA layers inside
-        self.body, self.head = self.lm.get_decoder(), self.lm.get_output_embeddings()
-        self.config = self.lm.config.get_text_config()
-        self.softcap = getattr(self.config, "final_logit_softcapping", None)
+        self.model, self.tokenizer = model, tokenizer
+        super().__init__(model.get_base_model() if isinstance(model, PeftModel) else model, name) # the causal LM, LoRA layers inside
         self.end, self.stop = check_turns(tokenizer, self.lm.get_input_embeddings().weight.shape[0], self.lm.generation_config.eos_token_id, name)
-        self.device, self.dtype = self.head.weight.device, self.lm.dtype
 
     def after(self, before:list, then:list)->str:
         "Template text that follows an attempt made after `before` when `then` comes next."
@@ -345,6 +342,7 @@ def load_policy(
         check(odd is None, "adapter", str(adapter), f"does not fit {name}: {odd} is {its.get(odd)} in the adapter and {mine.get(odd)} in the model; use the model it was trained on")
         set_peft_model_state_dict(model, weights)
     policy = Policy(model.eval(), tokenizer, name)
+    with policy.merged(): check_computed(policy)
     return split_base(policy, device) if split else policy
 
 # %% ../nbs/03_models.ipynb #xdeaaf9d

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 from .core import check, check_number
+from .cache import logits_of
 from .models import Policy
-from .rollout import Episodes, logits_of
+from .rollout import Episodes
 
 # %% ../nbs/07_reinforce.ipynb #cell-11
 @dataclass(frozen=True)
@@ -134,7 +135,8 @@ class _WeightedSum(torch.autograd.Function):
         ctx.grad, (logp, kl) = torch.empty_like(h), pull.new_empty(2, len(h))
         for s in (slice(i, i + chunk) for i in range(0, len(h), chunk)):
             z, y, a, b = logits_of(policy, h[s]), target[s, None], pull[s, None], hold[s, None]
-            slope = 1/temperature if policy.softcap is None else (1 - (z/policy.softcap)**2)/temperature
+            slope = policy.scale/temperature                                             # of the logits in the head's product
+            if policy.softcap is not None: slope = (1 - (z/policy.softcap)**2)*slope
             z = torch.log_softmax(z.div_(temperature), -1)
             gap = torch.log_softmax(logits_of(policy, h_ref[s]).div_(temperature), -1)
             torch.sub(z, gap, out=gap)
