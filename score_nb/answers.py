@@ -24,10 +24,10 @@ _ENDS = rf"{_STOP}|\s{{0,9}}I hope\b|{_TAG}"
 _CLAUSE = re.compile(rf"(?:{_FORMULA.pattern}|(?!{_ENDS})[^\n]){{1,500}}")
 
 _MATHS = r"""and or sqrt pi log ln exp sin cos tan cot sec csc arcsin arccos arctan max min gcd
-    lcm mod infinity (?:minus|negative)(?=\s\S) half third quarter dozen zero one two three four
-    five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
-    eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand
-    million billion""".split()
+    lcm mod infinity (?:minus|negative)(?=\s\S) percent per(?=\scent) cents? pence half third
+    quarter dozen zero one two three four five six seven eight nine ten eleven twelve thirteen
+    fourteen fifteen sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy
+    eighty ninety hundred thousand million billion""".split()
 _WORD = re.compile(rf"(?<![\\A-Za-z\d\ue000])(?!(?:{'|'.join(_MATHS)})\b)[A-Za-z]{{2,}}", re.I)
 _TEXT = re.compile(r"\\(?:text\w{0,9}|mbox|mathrm|begin|end)\s{0,9}\{[^{}]{0,500}\}")
 
@@ -44,16 +44,17 @@ _REMARK = re.compile(r",|\b(?:because|since|as|so|which|but|not|where|when|while
                      r"|instead|rather|and (?:no|not|nothing))\b", re.I) # "12, since 5+7=12"
 _CHANGES = re.compile(
     r"\W{0,3}(?:or|and an?|plus|times|over|(?:less|more|fewer) than|divided|multiplied|squared"
-    r"|cubed|factorial|modulo|choose|remainder|with remainder|percent|per cent|cents?|pence|pairs"
-    r"|score|gross|halves|thirds|quarters|[a-z]{3,7}ths)\b"
+    r"|cubed|factorial|modulo|choose|remainder|with remainder|pairs|score"
+    r"|gross|halves|thirds|quarters|[a-z]{3,7}ths)\b"
     r"|.*(?:(?<!the )(?<!\^)(?<!\d)\d|\b(?:half|or (?:more|less|fewer)"
     r"|(?:hundred|thousand|million|billion|trillion|dozen)s?)\b)", re.I)
-_CLAIM = re.compile(r"\W{0,3}(?:is|was|were|would|can|cannot|does|seems|looks)\b"
-                    r"(?! the \w{0,7} ?answer)", re.I) # "12 is wrong" states nothing
+_CLAIM = re.compile(r"\W{0,3}(?:is|was|were|would|can|cannot|does|seems|looks|if|unless"
+                    r"|only|when|provided)\b(?! the \w{0,7} ?answer)", re.I) # "12 is wrong"
 _NO_VALUE = re.compile(r"\W{0,9}(?:(?:not|never|neither)\b"
                        r"|(?:(?:your|the|insert|final)\s){0,3}answer(?![a-z]))", re.I) # $answer$
 
 _STEP = re.compile(r"\b(?:we|us|you|let|first|next|then)\b", re.I) # "First, we add" is no answer
+_NOUN = re.compile(r"(?:[A-Z][a-z]{1,20}|yes|no|true|false|no solutions?)[*_`\s]{0,5}") # Tuesday
 _SPOKEN = re.compile(r"(?<![\\A-Za-z])(?!sqrt|log|sin|cos|tan|exp)[A-Za-z]{3}")
 def _remark(match)->str: return "" if _SPOKEN.search(match[1]) else match[0] # (a dozen), not (3, 5)
 
@@ -71,9 +72,12 @@ def value_of(
     start -= len(re.search(r"(?:\b(?:and|or)\s{0,3})?$", clause[:start])[0])
     value, rest = clause[:start], clause[start:]
     begins = re.search(r"[\d$]|\\[a-z([]", value) and re.search(r"[\s,;:/$)\]}*`]$", value)
-    if not begins: return clause if len(prose) <= words and not _STEP.search(clause) else None
+    if not begins:
+        told = after > 3 and _NOUN.fullmatch(clause)
+        return clause if told or len(prose) <= words and not _STEP.search(clause) else None
+    if _CLAIM.match(rest): return None
     rest = "" if value.rstrip().endswith(",") else _REMARK.split(rest)[0]
-    if _CLAIM.match(rest) or len(_words(rest)) > after: return None
+    if len(_words(rest)) > after: return None
     if _CHANGES.match(rest): return value + rest if after > 3 else None
     return value.rstrip(" ,;:/(")
 
@@ -94,9 +98,9 @@ _IS = (r"(?:is|are|(?:must|should|will|would|has to|can only) be|becomes?|equals
 _THEREFORE = (r"(?:[\s,]{1,3}(?:therefore|thus|hence|then|so|just|indeed|also|still|now|either"
               r"|both|equal to|given by|in fact|about|around|[a-z]{3,12}ly"
               r"|not [^\n.]{1,30}? but)\b,?){0,3}")
-_MARKS = r"""[\s:*_"`“]{0,9}(?:(?<=\n)[-•]\s)?(?:</?[a-z]{1,6}>\s?)?""" # bold, a quote, a bullet
+_MARKS = r"""[\s:*_"`“}]{0,9}(?:(?<=\n)[-•]\s)?(?:</?[a-z]{1,6}>\s?)?""" # bold, a quote, a bullet
 _NOTE = r"(?:[ ]?\([^()\n]{0,40}\))?"           # Final Answer (in km):
-_COLON = (r"(?:[ \t*_]{0,9}(?:[:=|→]|[-=]>|[-–—](?=\s)|(?=\n))|[*_]{2}(?=[ \t]))"
+_COLON = (r"(?:[ \t*_}]{0,9}(?:[:=|→]|[-=]>|[-–—](?=\s)|(?=\n))|[*_]{2}(?=[ \t]))"
           r"[\s*_|>]{0,9}(?:```\w{0,9}\n|[-=]{3,20}\n)?") # or the end of the line or of bold type
 _ABOUT = r"(?: (?:to|for|of|in|we|that|which)\b[^.\n:,$=]{0,60}?)?" # the answer to the question
 _SLIPS = ("wait", "no", "sorry", "oops", "correction", "rather", "hold on", "hmm", "mistake",
@@ -105,14 +109,18 @@ _OOPS = rf"\b(?:{'|'.join(_SLIPS)})(?:[,:;.—–-]{{1,3}}\s{{0,9}}|(?<=actually
 _IT = (r"(?:it|that|this|(?:the|my|our) (?:(?:final|right|correct|actual|real) )?"
        r"(?:answer|result|total|value|number|sum))")
 _TIMES = r"[-+*×·]|\\cdot|\\times"
-_NO_SUM = (rf"(?!\W{{0,3}}(?:[\d\s.,/()^{{}}]|\\frac|{_TIMES}){{1,60}}=" # "Wait, 10+2=12" checks
-           rf"|\W{{0,3}}\d{{1,20}}\s?(?:{_TIMES})\s?\d{{1,20}}[$*]{{0,2}}(?:[.!]|\s{{0,9}}\Z))")
+_SUM = (rf"\W{{0,3}}(?:[\d\s.,/()^{{}}!]|\\frac|\\sqrt|{_TIMES}){{1,60}}="     # 10+2=12
+        rf"|\W{{0,3}}\d{{1,20}}\s?(?:{_TIMES})\s?\d{{1,20}}[$*]{{0,2}}(?:[.!]|\s{{0,9}}\Z)")
+_NAME = r"[A-Za-z](?:_\{?\w{1,3}\}?|\([a-z]\))?" # x, a_1, f(x)
+_NO_SUM = rf"(?!{_SUM})"                         # "Wait, 10+2=12" is a check
+_NO_EQUATION = rf"(?=\W{{0,2}}{_NAME}\s?=|(?!(?:\.(?=\d)|[^=.\n]){{2,60}}=))" # so is "Wait, 3x=36"
 _PLAIN = rf"(?:{_FORMULA.pattern}|[-−+]?\d[\d,]{{0,40}}(?:[./]\d{{1,40}})?)"
 _HEADLINE = r"#|[ \t]{0,9}\d{1,3}[.):][ \t]{1,9}\S|[ \t]{0,9}\d{1,3}[ \t]{1,9}(?-i:[A-Z][a-z])"
 STATEMENTS = {
     "label":    _way(rf"\bfinal answer{_NOTE}[\s*_]{{0,9}}[:=]", _MARKS,
                      keys=("final answer",), words=3, sentence=True),
-    "heading":  _way(r"^[ \t>#*_|]{0,12}(?:<\w{1,6}>)?(?:(?:the|my|final|correct) ){0,2}",
+    "heading":  _way(r"^[ \t>#*_|]{0,12}(?:<\w{1,6}>|\\[a-z]{4,10}\*?\{)?",
+                     r"(?:(?:the|my|final|correct) ){0,2}",
                      rf"(?:answers?{_NOTE}{_COLON}|ans[.:])", _MARKS, keys=("ans",), sentence=True),
     "tag":      _way(r"<answer>\s{0,9}", keys=("<answer>",), words=3, sentence=True),
     "final":    _way(r"\bfinal answer[\s*_]{0,9}(?:is|are)", _THEREFORE, _MARKS,
@@ -122,7 +130,8 @@ STATEMENTS = {
     "reversed": _way(rf"(?<![\w.,/^+*-])(?={_PLAIN} is the (?:final |correct )?answer\b)",
                      keys=("answer",)),
     "hashes":   _way(rf"^####(?!{_HEADLINE})", _MARKS, keys=("####",)), # not "#### 2. Add them"
-    "change":   _way(_OOPS, r"(?=(?:[a-z]\s?=\s?)?[-−+\d$\\])", _NO_SUM, keys=_SLIPS, after=0),
+    "change":   _way(_OOPS, r"(?=(?:[a-z]\s?=\s?)?[-−+\d$\\])", _NO_SUM, _NO_EQUATION,
+                     keys=_SLIPS, after=0),
     "repair":   _way(_OOPS, rf"(?:{_IT}(?:'s|’s| is| must be){_THEREFORE}|I mean|I meant)\s",
                      _NO_SUM, keys=_SLIPS, after=3),
     "should":   _way(rf"\b{_IT} should (?:actually |instead |really )?(?:be|have been) ", _NO_SUM,
@@ -179,8 +188,7 @@ def last_boxed(
     return _last_box(text)[1]
 
 # %% ../nbs/02_answers.ipynb #says-19
-_NAME = r"[A-Za-z](?:_\{?\w{1,3}\}?|\([a-z]\))?" # x, a_1, f(x)
-_VERB = re.compile(r"\s(?:is|are|was|were|equals|amounts to|comes to|=)\s"
+_VERB = re.compile(r"\s(?:is|are|be|was|were|equals|amounts to|comes to|=)\s"
                    r"(?:therefore |thus |then |equal to )?")
 _SO = (r"(?:(?:so|thus|therefore|hence|then|finally|in total|altogether|overall|in conclusion|wait"
        r"|this gives|we (?:get|have|find|obtain|conclude)(?: that)?)\b[,:]?\s){0,3}")
@@ -241,6 +249,7 @@ def _stated(text:str, start:int, way:Statement):
     clause = _CLAUSE.match(text, start)
     if not clause or text.startswith("?", clause.end()): return None
     clause, closes = clause[0], _HOPE.fullmatch(text, clause.end())
+    if clause.count("}") > clause.count("{"): clause = clause.removesuffix("}") # \text{Answer: 12}
     if not (way.sentence and closes) or _NO_VALUE.match(clause):
         return value_of(clause, way.after, way.words)
     return (value_of(clause) or _predicate(clause) or _only_amount(clause)
