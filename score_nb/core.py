@@ -249,10 +249,10 @@ class FolderLock:
         self.release.atexit = False # a process that ends lets go by itself
 
     @staticmethod
-    def _release(key, held):
+    def _release(key, held, close=os.close): # all it needs, whatever an ending interpreter has cleared away
         if key not in held: return # in a forked process
         held[key][1] -= 1
-        if held[key][1] == 0: os.close(held.pop(key)[0])
+        if held[key][1] == 0: close(held.pop(key)[0])
 
 LEFTOVER = re.compile(r"\..+\.(json|jsonl|safetensors|html|png|md)[a-z0-9_]{8}\.tmp") # what `write_atomic` calls its neighbours
 
