@@ -106,7 +106,8 @@ def sft(
     run = Run(run, dict(model=policy.name, start=fingerprint(policy.adapter()), method="sft", attempts=list(attempts),
                         set=f"{len(episodes)} conversations {digest}", **asdict(cfg)))
     _, facts = load_checkpoint(run, policy, optimizer) or ({}, dict(step=0, tokens=cfg.tokens))
-    for file in ("metrics.jsonl", "timing.jsonl", "probe.jsonl"): run.rewind(facts["step"] or -1, file)
+    run.rewind(facts["step"], known=facts.pop("log", None))
+    for file in ("timing.jsonl", "probe.jsonl"): run.rewind(facts["step"] or -1, file)
     def look(step):
         if probe: run.log({"step": step} | probe(policy), "probe.jsonl")
     if facts["step"] == 0: look(0)

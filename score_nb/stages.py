@@ -11,7 +11,8 @@ from inspect import signature
 import torch
 from torch import Tensor
 from .core import check, check_known, check_number
-from .reinforce import Objective
+from .reinforce import LARGEST_WEIGHT, Objective
+from .rollout import MOST_ATTEMPTS
 
 # %% ../nbs/09_stage1.ipynb #cell-7
 def last_only(
@@ -26,9 +27,9 @@ def check_weights(
     attempts:int, # K
     **weights, # by name
 ):
-    "Raise `SettingError`, naming the setting, unless there are at least two attempts and every weight is finite and at least 0."
-    check(type(attempts) is int and attempts >= 2, "attempts", attempts, "give a whole number of at least 2")
-    for name, value in weights.items(): check_number(name, value, low=0)
+    "Raise `SettingError`, naming the setting, unless there are 2 to `MOST_ATTEMPTS` attempts and every weight is from 0 to `LARGEST_WEIGHT`."
+    check(type(attempts) is int and 2 <= attempts <= MOST_ATTEMPTS, "attempts", attempts, f"give a whole number from 2 to {MOST_ATTEMPTS}")
+    for name, value in weights.items(): check_number(name, value, low=0, high=LARGEST_WEIGHT)
 
 def stage_one(
     beta1:float=.01, # KL weight of the attempt that learns
@@ -102,7 +103,7 @@ def single_turn(
     beta1:float=.01, # KL weight
 )->Objective:
     "Single-turn RL: one attempt and its reward. Raises `SettingError`."
-    check_number("beta1", beta1, low=0)
+    check_number("beta1", beta1, low=0, high=LARGEST_WEIGHT)
     return Objective("single_turn", own, (beta1,))
 
 def concatenated(
