@@ -296,13 +296,16 @@ def distinct(
 def check_apart(
     train:list, # of Problem
     test:list, # of Problem
+    mine:str="training", # what the first are called in the message
+    theirs:str="test", # what the second are called
 ):
     "Raises `SettingError` if a question of `train` is one of `test`, letter for letter or but for what `plain` takes away."
     known = {plain(p.question): p for p in test}
     for p in train:
         twin = known.get(plain(p.question))
         how = twin and ("letter for letter" if twin.question == p.question else "but for spacing and case")
-        check(twin is None, "training problem", p.id, f"is the test problem {twin and twin.id} {how}; delete it from the training file")
+        remedy = f"is the {theirs} problem {twin and twin.id} {how}; delete it from the {mine} file"
+        check(twin is None, f"{mine} problem", p.id, remedy)
 
 VALIDATION = .04 # share of the training problems that is set apart
 def carve(
