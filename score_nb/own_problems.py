@@ -24,7 +24,7 @@ from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 from tqdm import tqdm
-from .answers import plain_number, tidy
+from .equality import plain_number, tidy
 from .core import SettingError, check, check_number, named_seed
 from .grading import _Worker, count_stalled, extract_answer, math_equal, run_python
 from .programs import asked_by, program_of

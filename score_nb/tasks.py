@@ -353,7 +353,10 @@ class MathTask(DataTask):
     correction = DOUBT.format("solution") + f" Output only the final solution, step by step, and end it with this sentence: {FINAL}"
     def prompt(self, problem): return [{"role": "user", "content": f"{self.ask}\n\nProblem: {problem.question}"}]
     def answer(self, text): return extract_answer(text)
-    def grade(self, text, problem): return float(bool(problem.answer) and math_equal(problem.answer, text))
+    def grade(self, text, problem):
+        "1 for the reference in a form asked for, else 0; a formula copied out of the question earns nothing."
+        if not problem.answer: return 0.
+        return float(math_equal(problem.answer, text, question=problem.question))
 
 def _reference(row)->str:
     "MATH states the answer in a column of its own or boxed in the solution. Empty if it is not there."
