@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['KINDS', 'TASK_NAMES', 'OBJECTIVE_NAMES', 'MODEL', 'TASK', 'LIMIT', 'OFTEN', 'TRAINING', 'DETAILS', 'PRESET',
-           'OBJECTIVE', 'EVALUATION', 'NAMES', 'DEMO', 'SEEDED', 'MERGE', 'CARD', 'PUSH', 'STUDY', 'PRETRAIN', 'RUN',
-           'TRAIN', 'COMMANDS', 'ASCII', 'QUIET', 'HELP', 'VERSION', 'Group', 'Command', 'new_parser', 'settings_of',
-           'store_eval', 'eval_command', 'train_command', 'plan_command', 'demo_command', 'evaluated', 'find_reports',
-           'table_command', 'merge_command', 'push_command', 'study_command', 'pretrain_command', 'overview',
-           'Terminated', 'main']
+           'OBJECTIVE', 'EVALUATION', 'NAMES', 'DEMO', 'ASK', 'MERGE', 'CARD', 'PUSH', 'STUDY', 'PRETRAIN', 'RUN',
+           'REPORT', 'TRAIN', 'COMMANDS', 'ASCII', 'QUIET', 'HELP', 'VERSION', 'Group', 'Command', 'new_parser',
+           'settings_of', 'store_eval', 'eval_command', 'train_command', 'plan_command', 'demo_command', 'ask_command',
+           'find_reports', 'table_command', 'report_command', 'merge_command', 'push_command', 'study_command',
+           'pretrain_command', 'overview', 'Terminated', 'main']
 
 # %% ../nbs/17_cli.ipynb #new-2
 import argparse, codecs, json, os, re, shutil, signal, sys, warnings
@@ -37,9 +37,14 @@ class Command(NamedTuple):
     examples:str="" # lines that can be copied
     words:tuple=() # arguments without a name: (name, how many as for argparse, help)
 
+def _sound(text):
+    "Whether a text can be written down: no NUL, no half of a letter."
+    try: return "\0" not in text and bool(text.encode())
+    except UnicodeEncodeError: return False
+
 def _text(value):
     "Text that is not blank, as argparse wants its types."
-    if value.strip() and "\0" not in value: return value
+    if value.strip() and _sound(value): return value
     raise argparse.ArgumentTypeError(f"{value!r} says nothing; give some text, or leave the option out")
 
 KINDS = { # type of an option -> what argparse needs to know
@@ -187,7 +192,9 @@ def eval_command(a):
     title = a.adapter or a.model
     if a.run is None: return _show(table({title: evaluate(policy, task, problems, **limits)}))
     facts = _asked(policy, task, problems) | limits
+    known = (Path(a.run)/"evals.json").is_file()
     with Run(a.run, facts, config="evals.json") as run:           # config.json may be a training run's
+        check(known or not (run.path/"evals.jsonl").exists(), "run", a.run, "holds an evaluation that another command made; name another folder")
         report = store_eval(policy, task, problems, run.path, **limits)
         page = write_atomic(run.path/"episodes.html", episodes_html(report))
     _show(table({title: report}))
@@ -274,59 +281,80 @@ def demo_command(a):
     print("look at:", *(folder/f for f in ("score.png", "episodes.html")))
 
 # %% ../nbs/17_cli.ipynb #new-15
-SEEDED = "seed", "start", "weights", "adapter", "run" # settings that differ between two seeds of one method
+ASK = Group("ask", {
+    "attempts": (int, 2, "attempts a question"),
+    "temperature": (float, 0., "of the sampling; 0 is greedy"),
+    "seed": (int, 0, "of the sampling"), **LIMIT,
+    "data": (str, None, "file with questions: JSONL, JSON, CSV or Parquet"),
+    "question": (str, "question", "its column with the questions"),
+    "json": (bool, False, "one JSON object a question, and nothing else")})
 
-def evaluated(
-    folders:list, # run folders, or folders that hold some at any depth
-)->list: # of folders with an evals.jsonl, each once
-    "Raises `SettingError` for a folder that is not there or holds no evaluation."
-    found = {}
-    for folder in map(Path, folders):
-        check(folder.exists(), "folder", str(folder), "no such folder")
-        files = [folder] if folder.name == "evals.jsonl" else sorted(folder.rglob("evals.jsonl"))
-        check(files, "folder", str(folder), "no evals.jsonl in it; name a run folder")
-        found |= {file.parent.resolve(): file.parent for file in files}
-    return list(found.values())
+def _questions(a):
+    "What is asked: typed, in a file, or on standard input. Raises `SettingError` if it is nothing."
+    if a.data is not None:
+        check(not a.words, "question", " ".join(a.words), "is given beside --data; leave one of the two out")
+        from score_nb.own_problems import read_data
+        return [row(a.question) for rows in read_data(a.data).values() for row in rows]
+    if a.words and a.words != ["-"]: return [" ".join(a.words)]
+    check(a.words or not sys.stdin.isatty(), "question", None, "type one behind the command, or pipe one in")
+    try: text = sys.stdin.read().strip()
+    except UnicodeDecodeError: text = "\0"
+    check(text, "question", text, "there is nothing on standard input; give some text")
+    check(_sound(text), "question", "(standard input)", "is not text in UTF-8")
+    return [text]
 
-def _title(folder):
-    "The innermost folder's name, without the seed at its end."
-    name = re.sub(r"-s\d+$", "", folder.resolve().name)
-    return NAMES.get(name, name)
+def _written(corrector, question, a):
+    "The attempts at a question, as they are written: shown at once, unless they are wanted as JSON. Returns their texts."
+    texts = [""]*a.attempts
+    for attempt, piece in corrector.stream(question, a.attempts, a.temperature, a.seed):
+        if not a.json and not texts[attempt - 1]: print(f"\nattempt {attempt}:" if attempt > 1 else f"attempt {attempt}:")
+        texts[attempt - 1] += piece
+        if not a.json: print(piece, end="", flush=True)
+    if not a.json: print()
+    return texts
 
-def _method(folder, report):
-    "What the seeds of one method have in common: problems, and settings but for those of the seed."
-    configs = [f/"config.json" for f in (folder, folder.parent) if (f/"config.json").is_file()]
-    try: settings = json.loads(configs[0].read_text(encoding="utf-8"))["settings"] if configs else {}
-    except (ValueError, KeyError, TypeError): settings = {}
-    shared = {k: v for k, v in settings.items() if k not in SEEDED} if isinstance(settings, dict) else {}
-    return json.dumps([shared, report.problem], sort_keys=True)
+def ask_command(a):
+    "Ask a model, with or without an adapter, and let it look at its answer again. The attempts appear as they are written."
+    check(a.attempts >= 1, "attempts", a.attempts, "give at least 1")
+    questions, task = _questions(a), _task(a)
+    from score_nb.use import SelfCorrector
+    policy = _policy(a)
+    corrector = SelfCorrector(policy, task, a.max_new_tokens)
+    for question in questions:
+        texts = _written(corrector, question, a)
+        answers = [task.answer(text) for text in texts]
+        said = [dict(text=text, answer=answer) for text, answer in zip(texts, answers)]
+        if a.json: print(json.dumps(dict(question=question, attempts=said, answer=answers[-1])), flush=True)
+        elif answers[-1] is not None: print("answer:", answers[-1])
 
+# %% ../nbs/17_cli.ipynb #new-15
 def find_reports(
-    folders:list, # as for `evaluated`
+    folders:list, # run folders, or folders that hold some at any depth
 )->dict: # name -> list of Report, one a seed; base, Stage I and SCoRe come first
-    "All evaluations below some folders. Raises `SettingError` where there is none."
-    from score_nb.evals import Report
-    methods = {}
-    for folder in evaluated(folders):
-        report = Report.from_rows(read_jsonl(folder/"evals.jsonl"))
-        methods.setdefault((_title(folder), _method(folder, report)), []).append((folder, report))
-    order = list(NAMES.values())
-    titles = sorted((title for title, _ in methods), key=lambda t: order.index(t) if t in order else len(order))
-    found = {}
-    for (title, _), seeds in sorted(methods.items(), key=lambda item: titles.index(item[0][0])):
-        name = title if titles.count(title) == 1 else str(seeds[0][0])
-        found[name] = [report for _, report in seeds]
-    return found
+    "All evaluations below some folders. Raises `SettingError` for a folder without any, and for one that is damaged."
+    from score_nb.report import methods_of, run_folders
+    methods = methods_of(run_folders(folders))
+    for run in (run for seeds in methods.values() for run in seeds):
+        check(run.report is not None, "folder", str(run.path), "; ".join(run.lost))
+    return {name: [run.report for run in seeds] for name, seeds in methods.items()}
 
 def table_command(a):
     "Compare stored evaluations. Seeds of one method share a row: mean, and lowest to highest."
     from score_nb.evals import table
+    from score_nb.report import run_folders
     from score_nb.study import ROWS, stored_rows, study_table
-    folders = evaluated(a.folders)
-    of_study = [f for f in folders if re.fullmatch(r"(.+)-s\d+", f.name) and f.name.rpartition("-s")[0] in ROWS]
+    folders = run_folders(a.folders)
+    of_study = [f for f in folders if re.fullmatch(r".+-s\d+", f.name) and f.name.rpartition("-s")[0] in ROWS]
     for study in dict.fromkeys(f.parent for f in of_study): _show(study_table(stored_rows(study)))
     others = [f for f in folders if f not in of_study]
     if others: _show(table(find_reports(others)))
+
+def report_command(a):
+    "One HTML file of one run or several side by side: numbers, curves, what to look at, settings, episodes. No network, no script."
+    from score_nb.report import write_report
+    alone = Path(a.folders[0]) if len(a.folders) == 1 else Path()
+    default = alone if alone.is_dir() else Path()
+    print("wrote", write_report(a.folders, a.out or default/"report.html"))
 
 # %% ../nbs/17_cli.ipynb #new-17
 MERGE = Group("merge", {
@@ -410,6 +438,7 @@ RUN = Group("run", {
     "n": (int, None, "training problems to draw from (default: all of the train split)"),
     "run": (str, "runs/train", "run folder"),
     "track": (str, None, "also report to tensorboard, wandb or trackio")})
+REPORT = Group("report", {"out": (str, None, "file to write (default: report.html in the folder; of several, in this one)")})
 TRAIN = MODEL, TASK, RUN, OBJECTIVE, TRAINING, PRESET, DETAILS
 
 COMMANDS = { # in the order of `score_nb --help`
@@ -422,11 +451,19 @@ COMMANDS = { # in the order of `score_nb --help`
         "  score_nb train --adapter runs/s1/adapter --run runs/s2"),
     "plan": Command(plan_command, "what a training run will need of a card", TRAIN,
         "  score_nb plan --preset gemma-2-2b-it-12gb"),
+    "ask": Command(ask_command, "put a question to a model or an adapter", (MODEL, TASK, ASK),
+        "  score_nb ask 'Solve 4x + 20 = 48.' --adapter runs/demo/stage2/adapter\n"
+        "  echo 'Solve 4x + 20 = 48.' | score_nb ask --json",
+        (("words", "*", "the question; without one, or with -, it is read from standard input"),)),
     "eval": Command(eval_command, "evaluate a model or an adapter on held-out problems", (MODEL, TASK, EVALUATION),
         "  score_nb eval --adapter runs/demo/stage2/adapter --n 500"),
     "table": Command(table_command, "compare run folders", (),
         "  score_nb table runs/demo\n"
         "  score_nb table runs/study      the paper's table, with intervals over seeds",
+        (("folders", "+", "run folders, or folders that hold some"),)),
+    "report": Command(report_command, "one HTML page of one run or several side by side", (REPORT,),
+        "  score_nb report runs/demo                       writes runs/demo/report.html\n"
+        "  score_nb report runs/seed0 runs/seed1 --out both.html",
         (("folders", "+", "run folders, or folders that hold some"),)),
     "merge": Command(merge_command, "add an adapter to the weights of its model", (MERGE, CARD),
         "  score_nb merge --adapter runs/demo/stage2/adapter --out merged\n"
@@ -452,6 +489,7 @@ def overview()->str:
 # %% ../nbs/17_cli.ipynb #new-23
 class Terminated(KeyboardInterrupt):
     "SIGTERM, raised where the program is, as Ctrl-C is."
+    code = 143
 
 def _terminate(signum, frame): raise Terminated
 
@@ -488,9 +526,10 @@ def _said(code, *words):
 
 def _what_next(settings=None):
     "What the same command will do after an interruption."
-    folder = next((Path(v) for k in ("run", "out") if (v := getattr(settings, k, None))), None)
-    kept = [f for f in ("checkpoint.safetensors", "evals.jsonl") if folder and any(folder.rglob(f))]
-    if kept: return f"the same command goes on from what is stored in {folder}"
+    folders = [getattr(settings, name, None) for name in ("run", "out")]
+    folder = next((Path(f) for f in folders if f), None)
+    if folder is None: return "the same command starts from the beginning"
+    if any(any(folder.rglob(file)) for file in ("checkpoint.safetensors", "evals.jsonl")): return f"the same command goes on from what is stored in {folder}"
     return "nothing is stored yet; the same command starts from the beginning"
 
 def _interruption(error):
@@ -540,4 +579,4 @@ def main(
         except BaseException as e:
             stop = _interruption(e)
             if stop is None: raise
-            return _said(143 if isinstance(stop, Terminated) else 130, "stopped;", _what_next(*known))
+            return _said(getattr(stop, "code", 130), str(stop) or f"stopped; {_what_next(*known)}")
