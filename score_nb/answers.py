@@ -236,7 +236,8 @@ def _unframed(answer:str):
     "The answer without dollar signs, currency, bold type and frames; None if nothing is left."
     answer = _BOLD.sub("", _MONEY.sub("", answer))
     answer = re.sub(r"(?<!\\)(?:\$|\\[()\[\]])", "", answer)
-    answer = answer.strip(" \n\t*_|#\"“”").removesuffix(".")
+    answer = answer.strip(" \n\t*_#\"“”").removesuffix(".")
+    if answer.count("|") % 2: answer = answer.strip("| ") # the bar of a table; those of |x| are two
     frame = _FRAME.match(answer)
     inner = frame and _in_braces(answer, frame.end())
     if inner and frame.end() + len(inner) + 2 == len(answer): return _unframed(inner)
