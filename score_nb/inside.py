@@ -6,7 +6,8 @@
 __all__ = ['BOXES', 'OPERATIONS', 'Remote', 'pack', 'unpack', 'Line', 'serve', 'Gone', 'BadTests', 'names_in', 'set_by', 'run_tests', 'LIBC', 'READ_FILE', 'READ_DIR', 'FILE_RIGHTS', 'SYSCALLS', 'ARCHITECTURES', 'ALLOW', 'REFUSE', 'UNKNOWN', 'KILL', 'LOAD', 'EQUAL', 'AT_LEAST', 'ANY_BIT', 'RETURN', 'WRITING', 'GUARDS', 'WARM', 'must', 'limit', 'prctl', 'drop_privileges', 'Beneath', 'landlock_ruleset', 'syscall_filter', 'Filter', 'Confinement', 'take', 'tell', 'described', 'judge', 'sweep', 'launch']
 
 # %% ../nbs/02a_inside.ipynb #cell-2
-import ast, builtins, ctypes, decimal, fractions, importlib, json, operator, os, resource, signal, struct, sys, types
+import ast, builtins, ctypes, decimal, fractions, importlib, json, operator, os
+import resource, signal, struct, sys, types
 
 # %% ../nbs/02a_inside.ipynb #cell-9
 BOXES = {"list": list, "tuple": tuple, "set": set, "frozenset": frozenset}
@@ -99,7 +100,7 @@ def serve(
         return ["object", number[id(v)]]
     def find(kind, name, attributes=None):
         if kind == "object": return held[name]
-        if kind == "named": return module.__dict__[name] if name in module.__dict__ else getattr(builtins, name)
+        if kind == "named": return module.__dict__.get(name) or getattr(builtins, name)
         made = object.__new__(module.__dict__[name]) # of a class that the question defines
         vars(made).update(unpack(attributes, find))
         return made
@@ -141,7 +142,7 @@ def run_tests(
         raise BadTests(f"tests can pass plain data to a program, not {v!r}")
     def ask(name, /, *args, **kwargs):
         try: request = [name, pack(args, refer), pack(kwargs, refer)]
-        except RecursionError: raise BadTests("a value that holds itself cannot be passed") from None
+        except RecursionError: raise BadTests("a value that holds itself cannot cross") from None
         line.send(request)
         try: kind, *reply = line.receive()
         except (EOFError, ValueError): raise Gone from None
@@ -349,7 +350,7 @@ def launch():
     for name in WARM: importlib.import_module(name)
     if sys.platform == "linux": drop_privileges()
     confinement = Confinement(layers, readable)
-    try: importlib.import_module("no module") # looked for in every folder, so that each is listed while it may be
+    try: importlib.import_module("no module") # looked for in every folder, which lists them all
     except ImportError: pass
     while True:
         os.write(1, b"ready\n")
@@ -361,5 +362,6 @@ def launch():
         try: os.killpg(pid, signal.SIGKILL)
         except OSError: pass
         sweep()
-        if os.WIFSIGNALED(code): tell(1, None, "timeout", f"the tests' process: signal {os.WTERMSIG(code)}")
+        if os.WIFSIGNALED(code):
+            tell(1, None, "timeout", f"the tests' process: signal {os.WTERMSIG(code)}")
         if code: return # no more questions, or a judge that may not have read all of its own

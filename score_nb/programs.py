@@ -42,6 +42,15 @@ def _imported(node)->set:
     known = module.partition(".")[0] in sys.stdlib_module_names and not getattr(node, "level", 0)
     return {(a.asname or a.name).partition(".")[0] for a in node.names} if known else set()
 
+def _binds(node)->set:
+    "The names that one node binds."
+    if isinstance(node, ast.arg): return {node.arg}
+    if isinstance(node, DEFINITIONS): return {node.name}
+    if isinstance(node, IMPORTS): return _imported(node)
+    if isinstance(node, ast.ExceptHandler) and node.name: return {node.name}
+    stored = isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)
+    return {node.id} if stored else set()
+
 def bound(
     body:list, # of statements
 )->set: # of names
@@ -49,25 +58,18 @@ def bound(
     names, nodes = set(), list(body)
     while nodes:
         node = nodes.pop()
-        if isinstance(node, IMPORTS): names |= _imported(node)
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store): names.add(node.id)
-        if isinstance(node, DEFINITIONS): names.add(node.name)
-        else: nodes += ast.iter_child_nodes(node)
+        names |= _binds(node)
+        if not isinstance(node, (*DEFINITIONS, ast.Lambda)): nodes += ast.iter_child_nodes(node)
     return names
 
 def free(
     body:list, # of statements
 )->set: # of names
     "What statements look up and neither bind anywhere nor find among Python's builtins."
-    read, own = set(), bound(body)
-    for node in (n for statement in body for n in ast.walk(statement)):
-        if isinstance(node, ast.Name):
-            (read if isinstance(node.ctx, ast.Load) else own).add(node.id)
-        elif isinstance(node, ast.arg): own.add(node.arg)
-        elif isinstance(node, DEFINITIONS): own.add(node.name)
-        elif isinstance(node, IMPORTS): own |= _imported(node)
-        elif isinstance(node, ast.ExceptHandler): own.add(node.name)
-    return read - own - BUILTINS
+    nodes = [node for statement in body for node in ast.walk(statement)]
+    own = set().union(*map(_binds, nodes))
+    looked_up = (n for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load))
+    return {node.id for node in looked_up} - own - BUILTINS
 
 # %% ../nbs/02c_programs.ipynb #cell-13
 @dataclass(frozen=True, eq=False)
@@ -96,7 +98,8 @@ def as_code(
         if body: return Code(form, body, whole)
 
 # %% ../nbs/02c_programs.ipynb #cell-16
-_GOES_ON = re.compile(r"[\s)\]}#]|(?:else|elif|except|finally)\b|$") # a line that begins no statement
+# a line that begins no statement
+_GOES_ON = re.compile(r"[\s)\]}#]|(?:else|finally)\s*:|(?:elif|except)\b.*:|$")
 
 def _paragraphs(text:str)->list:
     "A text cut at every line that may begin a statement."
@@ -133,11 +136,14 @@ def read(
     return found
 
 # %% ../nbs/02c_programs.ipynb #cell-19
-_FENCE = re.compile(r"^(.*?)(?<![`~])(`{3,}|~{3,})([^`~\n]*)$", re.M) # before it, the fence, after it
-_HIDDEN = re.compile(r"'[^'\n]*'|\"[^\"\n]*\"|#.*") # strings and comments of one line
+# what stands before a fence, the fence, what stands after it
+_FENCE = re.compile(r"^(.*?)(?<![`~])(`{3,}|~{3,})([^`~\n]*)$", re.M)
+# strings and comments of one line
+_HIDDEN = re.compile(r"'[^'\n]*'|\"[^\"\n]*\"|#.*")
 _MARK = re.compile(r"\[(BEGIN|DONE)\]")
 _NEXT_TASK = re.compile(r"^(?:You are an expert|.*here is your task|Your code should pass|"
-                        r"Write a (?:python )?function|(?:task|problem|question)\b.*:)", re.I | re.M)
+                        r"Write a (?:python )?function|task(?: \d+)?:|(?:problem|question) \d+)",
+                        re.I | re.M)
 
 def _closing(text:str, first, later:list, parse):
     "The fence that ends a block: the first that leaves Python in it, or else the first."
@@ -267,7 +273,7 @@ def program_of(
         found = as_code(rest[-1], parse) or Code(textwrap.dedent(rest[-1]), [])
     return found.source.strip("\n").rstrip() or None
 
-# %% ../nbs/02c_programs.ipynb #cell-27
+# %% ../nbs/02c_programs.ipynb #cell-28
 @lru_cache(4096)
 def asked_by(
     tests:tuple, # of Python sources
@@ -293,7 +299,7 @@ def guarded(
     entry:str,
     test:str,     # Python source
 )->tuple: # of Python sources, one or two
-    "The test, and before it the question's own helpers which it uses: an attempt cannot redefine them."
+    "The test, and before it those of the question's own helpers that it uses."
     parts = needed([Code(test, Parser()(test) or [])], helpers(question, entry))
     return (joined(parts).source, test) if parts else (test,)
 

@@ -28,8 +28,8 @@ LIBRARIES = tuple(dict.fromkeys([sysconfig.get_path("stdlib"), sysconfig.get_pat
 
 @lru_cache
 def readable_paths()->tuple: # of (path, rights)
-    """The standard library and the system's shared libraries; not the installed packages, whose data
-    may hold answers. Folders of the standard library may be listed, no others."""
+    """The standard library and the system's shared libraries; not the installed packages, whose
+    data may hold answers. Folders of the standard library may be listed, no others."""
     rows = []
     listed = {os.path.realpath(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib")}
     for root in {os.path.realpath(r) for r in LIBRARIES if os.path.isdir(r)}:
@@ -46,7 +46,8 @@ def bubblewrap_command()->list:
     return [shutil.which("bwrap"), "--unshare-all", "--cap-drop", "ALL", *(w for r in (*LIBRARIES, PYTHON, "/etc/ld.so.cache") for w in ("--ro-bind-try", r, r)),
             *(w for p in hidden for w in ("--tmpfs", str(p))), "--dir", "/tmp", "--chdir", "/tmp", "--remount-ro", "/"]
 
-STOPPED = dict(number=None, status="exited", stderr="the sandbox was stopped from within", secret=None)
+STOPPED = dict(number=None, secret=None, status="exited",
+               stderr="the sandbox was stopped from within")
 
 class Launcher:
     "A bare Python in the sandbox that runs one program after another. Raises OSError if a layer does not work here."
@@ -59,7 +60,8 @@ class Launcher:
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0,
                                         cwd=self.home.name, env={"PYTHONHASHSEED": "0"}, start_new_session=True)
         self.reusable = "seccomp" in layers # without it a program might have touched the launcher
-        self.heard, self.number = b"", 0 # what has been read and not used; how many questions were asked
+        self.heard = b"" # what has been read from it and not used yet
+        self.number = 0  # of the last question
         try:
             self.send([layers, readable_paths() if "landlock" in layers else []])
             if not self.ready(): raise OSError(f"no sandbox of {', '.join(layers)} on this machine")

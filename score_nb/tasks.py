@@ -437,7 +437,7 @@ class CodeTask(DataTask):
         text:str, # an attempt's own text
         problem:Problem,
     )->str: # None if there is none
-        "What is run against the problem's tests. The text is parsed here, in this process; nothing of it is run here."
+        "What is run against the tests. The text is parsed here, in this process, and not run."
         return program_of(text, asked_by(problem.tests))
     def grade(self, text, problem):
         if not text.strip(): return 0.
@@ -484,7 +484,7 @@ class HumanEval(CodeTask):
     @staticmethod
     def entry(problem)->str: return re.search(r"check[(](.*)[)]$", problem.tests[-1])[1]
     def program(self, text, problem):
-        "The whole function after what stands before it in the question (imports, helpers); or the question completed, if the attempt is a function's body."
+        "The function after the question's imports and helpers, or the question with its body."
         return completed(problem.question, self.entry(problem), text)
     def held_out(self): return [self.problem(r) for r in self.rows("humaneval/test")]
 
