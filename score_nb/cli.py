@@ -344,7 +344,9 @@ def table_command(a):
     from score_nb.report import run_folders
     from score_nb.study import ROWS, stored_rows, study_table
     folders = run_folders(a.folders)
-    of_study = [f for f in folders if re.fullmatch(r".+-s\d+", f.name) and f.name.rpartition("-s")[0] in ROWS]
+    rows = [f for f in folders if re.fullmatch(r".+-s\d+", f.name) and f.name.rpartition("-s")[0] in ROWS]
+    named = [Path(folder).resolve() for folder in a.folders]
+    of_study = [f for f in rows if any(f.resolve().parent.is_relative_to(folder) for folder in named)] # not a row named by itself
     for study in dict.fromkeys(f.parent for f in of_study): _show(study_table(stored_rows(study)))
     others = [f for f in folders if f not in of_study]
     if others: _show(table(find_reports(others)))
