@@ -179,7 +179,7 @@ def _asked(policy, task, problems):
     from score_nb.tasks import problems_fingerprint
     base, adapter = weights_fingerprint(policy).split("-")
     questions = f"{len(problems)} problems {problems_fingerprint(problems)}"
-    return dict(task=task.name, problem_set=questions, base_weights=base, weights=adapter)
+    return task.description | dict(problem_set=questions, base_weights=base, weights=adapter)
 
 def eval_command(a):
     "Evaluate a model, with or without an adapter, on held-out problems: greedy, with 95 % intervals."

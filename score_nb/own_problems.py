@@ -381,7 +381,7 @@ def math_right(
     problem:OwnProblem,
 )->bool:
     "As `MathTask` grades: mathematics, not spelling."
-    return any(math_equal(a, text) for a in problem.accepted)
+    return any(math_equal(a, text, question=problem.question) for a in problem.accepted)
 
 def math_doubt(
     reference:str, # an answer from the file

@@ -142,7 +142,7 @@ def score(
     asked = held_out(judge, n)
     if not isinstance(policy, Policy): policy = load_policy(policy, seed=cfg.seed)
     facts = dict(model=public_name(policy.name), base_weights=policy.base_fingerprint, start=fingerprint(policy.adapter()),
-                 task=task.name, problem_set=problems_fingerprint(problems), test_task=judge.name, n=len(asked),
+                 **task.description, problem_set=problems_fingerprint(problems), test_task=judge.name, n=len(asked),
                  held_out=problems_fingerprint(asked), attempts=attempts, alpha=alpha, beta1=beta1, beta2=beta2)
     how = dict(attempts=attempts, max_new_tokens=cfg.max_new_tokens, max_rows=min(200, cfg.max_rows))
     with Run(folder, facts | asdict(cfg), free=("max_rows", "save_every")):

@@ -297,7 +297,7 @@ def open_run(path, policy:Policy, task, problems:list, objective:Objective, cfg:
     "The run folder of these settings: which base and start, which problems, which objective, which numbers. Raises `SettingError`."
     settings = {k: v for k, v in asdict(cfg).items() if k != "max_rows"}                # that one changes no result
     which = dict(model=public_name(policy.name), base_weights=policy.base_fingerprint, start=fingerprint(policy.adapter()),
-                 task=task.name, problem_set=f"{len(problems)} problems {problems_fingerprint(problems)}",
+                 **task.description, problem_set=f"{len(problems)} problems {problems_fingerprint(problems)}",
                  objective=objective.name, credit=objective.credit(torch.eye(objective.attempts)).tolist(), beta=list(objective.beta))
     facts = checkpoint_facts(path) or {}
     known, behind = facts.get("settings"), facts.get("step", 0)
