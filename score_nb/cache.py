@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['PIECES', 'WINDOWS', 'FIXED', 'CHANGING', 'Slots', 'as_function', 'own_masks', 'attention_mask', 'CausalLM',
-           'logit_scale', 'some_text', 'logits_of', 'forward_cached', 'narrow', 'plainly', 'in_a_batch', 'in_pieces',
-           'apart', 'check_computed', 'positions']
+           'logit_scale', 'some_text', 'logits_of', 'forward_cached', 'check_kind', 'narrow', 'plainly', 'in_a_batch',
+           'in_pieces', 'apart', 'check_computed', 'positions']
 
 # %% ../nbs/02d_cache.ipynb #xa83a0ce
 import copy, inspect
@@ -72,6 +72,7 @@ AttentionMaskInterface.register("as_function", as_function)
 def own_masks(
     config, # of the language model
     device="cpu",
+    name:str="", # of the model, for the refusal; default its kind
 ): # a function (row, head, position, slot) -> bool, or a dict of them by kind of layer
     "Who sees whom, by transformers' own code for this configuration. Raises `SettingError`."
     config = copy.copy(config)
@@ -82,8 +83,8 @@ def own_masks(
     known = inspect.signature(create_masks_for_generate).parameters # they changed over the versions
     masks = create_masks_for_generate(**{k: v for k, v in asked.items() if k in known})
     for kind, sees in (masks if isinstance(masks, dict) else {"its": masks}).items():
-        check(callable(sees), "model", config.model_type, f"{kind} layers keep a running state in place "
-              "of keys and values, so rows of a batch cannot be read in pieces; use a transformer")
+        check(callable(sees), "model", name or config.model_type, f"its {kind} layers keep a running state in "
+              "place of keys and values, so rows of a batch cannot be read in pieces; use a transformer")
     return masks
 
 def attention_mask(
@@ -188,6 +189,21 @@ PIECES = (6, 4), (1, 1), (1, 0), (1, 0), (6, 6), (1, 1) # tokens that two rows r
 WINDOWS = "sliding_window", "attention_chunk_size" # what configurations call what masks are made of
 FIXED = "window_size", "attention_window_size" # and what is built into layers, out of reach
 
+def check_kind(
+    config, # of the language model
+    name:str="", # of the model
+):
+    "Whether an architecture can be read in pieces at all, before any weight is loaded. Raises `SettingError`."
+    kind, name, remedy = config.model_type, name or config.model_type, "use a model of another architecture"
+    heads = getattr(config, "num_attention_heads", None)
+    check(heads, "model", name, f"{kind} has no attention heads, and so no keys and values; {remedy}")
+    biased = kind == "bloom" or getattr(config, "alibi", False)
+    check(not biased, "model", name, f"{kind} makes its position biases from a mask over slots; {remedy}")
+    for field in FIXED:
+        check(not getattr(config, field, None), "model", name, f"{kind} builds {field} into its layers, "
+              f"where it counts slots and not positions; {remedy}")
+    own_masks(config, name=name)
+
 @contextmanager
 def narrow(
     model:CausalLM,
@@ -241,9 +257,7 @@ def check_computed(
     "Whether rollout and update compute what the model itself does. Raises `SettingError`."
     exact = model.dtype == torch.float32 and not getattr(model.lm, "quantization_method", None)
     most, kind, gaps = 1e-3 if exact else .1, type(model.lm).__name__, {}
-    for name in FIXED:
-        check(not getattr(model.config, name, None), "model", model.name, f"{kind} builds {name} into its "
-              "layers, where it counts slots and not positions; use a model of another architecture")
+    check_kind(model.config, model.name)
     rows = [some_text(model, sum(piece[row] for piece in PIECES), row) for row in range(2)]
     with narrow(model):
         judges = plainly(model, rows)

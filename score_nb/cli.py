@@ -398,8 +398,9 @@ def merge_command(a):
     check_known("dtype", a.dtype, ("float32", "bfloat16"))
     card = _card(a)                                               # what is wrong with it is said before the model is loaded
     import torch
-    from score_nb.models import load_policy
-    from score_nb.use import save_merged
+    from score_nb.models import folders_of, load_policy
+    from score_nb.use import check_output, save_merged
+    check_output(a.out, folders_of(a.model, a.adapter), "out")
     policy = load_policy(a.model, a.adapter, rank=a.rank, device="cpu", dtype=getattr(torch, a.dtype))
     print("wrote", save_merged(policy, a.out, card, keep=False))
 

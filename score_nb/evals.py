@@ -24,7 +24,7 @@ from matplotlib.ticker import PercentFormatter
 from torch import Tensor
 from tqdm import tqdm
 from .core import check, check_number, named_seed
-from .models import Policy
+from .models import Policy, check_length
 from .rollout import rollout
 
 # %% ../nbs/05_evals.ipynb #cell-7
@@ -312,6 +312,7 @@ def evaluate(
     check(isinstance(max_rows, int) and max_rows >= 1, "max_rows", max_rows, "give a whole number of at least 1")
     parts, begin = [], begin or {}
     check(all(k in range(1, attempts + 1) for k in begin), "begin", begin, f"its keys are attempts, 1 to {attempts}")
+    check_length(policy, task, problems, attempts, max_new_tokens)
     bar = tqdm(total=len(problems), desc="evaluate", delay=2, disable=not progress, unit=" problems")
     for i in range(0, len(problems), max_rows):
         part = problems[i:i + max_rows]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from .cache import Slots, forward_cached, logits_of
 from .core import check, check_number, named_generator
-from .models import Policy, encode
+from .models import Policy, check_length, encode
 
 # %% ../nbs/04_rollout.ipynb #cell-5
 @dataclass
@@ -149,6 +149,8 @@ def rollout(
     for k in begin: check(k in range(1, attempts + 1) and not (first and k == 1), "begin", k, f"name an attempt from {2 if first else 1} to {attempts}")
     for text in (*(first or ()), *begin.values()): check(isinstance(text, str), "first or begin", text, "give text")
     check(not first or attempts > 1, "attempts", attempts, "use at least 2: with the first given there is nothing else to sample")
+    extra = [len(encode(policy.tokenizer, text)) + 1 for text in (*(first or ()), *begin.values())]
+    check_length(policy, task, problems, attempts, max_new_tokens, sum(extra[len(first or ()):]) + max(extra[:len(first or ())], default=0))
     policy.model.eval()
     with policy.merged(): return _rollout(policy, task, problems, attempts, samples, branch, temperature, max_new_tokens, seed, first, begin, max_rows, place)
 

@@ -27,7 +27,7 @@ from tqdm import tqdm
 from .core import Interrupted, Run, SettingError, TrainConfig, check, clear_errors, named_generator, named_seed
 from .core import peak_memory_mb, write_atomic
 from .grading import stalled
-from .models import GONE, WAIT, Policy, public_name, split_asked
+from .models import GONE, WAIT, Policy, check_length, public_name, split_asked
 from .reinforce import Objective, advantages, all_equal_share, episode_loss, micro_batches
 from .rollout import Episodes, cat_episodes, rollout
 from .tasks import problems_fingerprint
@@ -397,6 +397,7 @@ def train(
     "Train an adapter, in as many processes as were started. Raises `SettingError` for what cannot work or a folder that belongs to other settings, `Interrupted` when it is stopped."
     cfg = cfg.for_task(task)
     check_training(task, problems, objective, cfg)
+    check_length(policy, task, problems, objective.attempts, cfg.max_new_tokens)
     accelerator, optimizer, start = new_accelerator(policy, cfg, run, track), new_optimizer(policy, cfg), policy.adapter()
     with accelerator.main_process_first(): run = open_run(run, policy, task, problems, objective, cfg)
     main, label, clock = accelerator.is_main_process, label or objective.name, time.perf_counter # the main process alone writes

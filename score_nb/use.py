@@ -4,17 +4,20 @@
 
 # %% auto #0
 __all__ = ['CODE', 'ADAPTER', 'MERGED', 'CARD', 'BASES', 'FIND', 'VOCABULARIES', 'Ungraded', 'SelfCorrector', 'settled',
-           'save_adapter', 'save_merged', 'places', 'named_place', 'run_table', 'model_card', 'check_folder', 'push']
+           'check_output', 'save_adapter', 'save_merged', 'places', 'named_place', 'run_table', 'model_card',
+           'check_folder', 'push']
 
 # %% ../nbs/18_use.ipynb #cell-2
 import copy, json, os, re, tempfile
+from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
 import torch
 from huggingface_hub import HfApi, ModelCardData, get_token
 from huggingface_hub.errors import HfHubHTTPError
+from safetensors import SafetensorError
 from .core import SettingError, check, check_number, data_path, named_generator, write_atomic
 from .evals import Table, table
-from .models import Policy, public_name
+from .models import Policy, public_name, quiet, save_tokenizer
 from .rollout import Talk, rollout
 from .tasks import Problem, Task, get_task
 
@@ -101,18 +104,39 @@ def _pieces(c:SelfCorrector, problem, attempts, temperature, seed):
             if text != said and text.startswith(said): yield k, text[len(said):]; said = text # ★
 
 # %% ../nbs/18_use.ipynb #cell-26
-def _store(folder, card, *saves):
+def check_output(
+    folder, # to be written
+    sources:tuple=(), # folders that are read
+    field:str="folder", # the setting's name
+):
+    "Whether a folder can be written, and none that is read would be overwritten. Raises `SettingError`."
+    try:
+        out = Path(os.path.realpath(folder))
+        there = next(p for p in (out, *out.parents) if p.exists())
+    except (OSError, ValueError) as e:
+        reason = getattr(e, "strerror", None) or e
+        raise SettingError(field, str(folder), f"is no name for a folder ({reason}); choose another") from e
+    good = there.is_dir() and os.access(there, os.W_OK)
+    check(good, field, str(folder), f"cannot be written ({there.name} is no folder that may be written to); choose another")
+    for source in map(Path, sources):
+        within = out == source.resolve() or out in source.resolve().parents
+        check(not within, field, str(folder), f"would overwrite {source.name}, which is read; choose a folder of its own")
+
+def _store(policy, folder, card, *saves):
+    check_output(folder, policy.sources)
     folder = Path(folder)
+    new = [p for p in (folder, *folder.parents) if not p.exists()]
+    last = "config.json", "adapter_config.json" # a folder that has one is whole
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".") as d:
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".") as d, quiet():
             for save in saves: save(d)
-            config = Path(d)/"tokenizer_config.json"
-            facts = json.loads(config.read_text(encoding="utf-8"))
-            for k in ("name_or_path", "is_local", "local_files_only"): facts.pop(k, None)     # of this machine
-            config.write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-            for f in sorted(Path(d).iterdir(), key=lambda f: (f.name in ("config.json", "adapter_config.json"), f.name)): os.replace(f, folder/f.name)
-    except OSError as e: raise SettingError("folder", str(folder), f"cannot be written ({e.strerror}); free some space or choose another folder") from e
+            for f in sorted(Path(d).iterdir(), key=lambda f: (f.name in last, f.name)): os.replace(f, folder/f.name)
+    except (OSError, ValueError, SafetensorError) as e:
+        for p in new:
+            if p.is_dir() and not any(p.iterdir()): p.rmdir()
+        reason = getattr(e, "strerror", None) or str(e).splitlines()[0][:120]
+        raise SettingError("folder", str(folder), f"cannot be written ({reason}); free some space or choose another folder") from e
     if card: write_atomic(folder/"README.md", card)
     return folder
 
@@ -122,7 +146,7 @@ def save_adapter(
     card:str="", # what `model_card` wrote
 )->Path:
     "The adapter, tokenizer and card, for transformers and peft alone. Raises `SettingError` if it cannot be written."
-    return _store(folder, card, policy.save, policy.tokenizer.save_pretrained)
+    return _store(policy, folder, card, policy.save)
 
 def save_merged(
     policy:Policy, # not in 4 bits
@@ -134,8 +158,9 @@ def save_merged(
     check(getattr(policy.lm, "quantization_method", None) is None, "load_in_4bit", True,
           "a sum rounded to 4 bits again would lose the adapter; save it, load it with load_policy(name, adapter=folder) without 4 bits, and merge that")
     check(hasattr(policy.model, "merge_and_unload"), "policy", policy.name, "has no adapter; there is nothing to merge")
+    check_output(folder, policy.sources) # before the policy is used up
     whole = (copy.deepcopy(policy.model) if keep else policy.model).merge_and_unload(safe_merge=True)
-    return _store(folder, card, whole.save_pretrained, policy.tokenizer.save_pretrained)
+    return _store(policy, folder, card, whole.save_pretrained, partial(save_tokenizer, policy.tokenizer))
 
 # %% ../nbs/18_use.ipynb #cell-28
 def places()->list:
