@@ -87,15 +87,25 @@ def _forms(text:str)->list:
     again = [textwrap.dedent(" "*lost + text)]*(lost > 0 and not first[:1].isspace())
     return [textwrap.dedent(text), *again]
 
+def _idle(node)->bool:
+    "Whether a statement is an expression that does nothing: a word, a sum, a comparison."
+    acts = ast.Call, ast.Await, ast.Yield, ast.YieldFrom
+    return isinstance(node, ast.Expr) and not isinstance(node.value, acts)
+
+def _stray(body:list)->bool:
+    "Whether an idle statement names what nothing binds: a word of prose that happens to parse."
+    idle = [node for node in body if _idle(node)]
+    return bool(idle) and bool(free(idle) - bound(body))
+
 def as_code(
     text:str,        # any text
     parse,           # a `Parser`
     whole:bool=True, # False if it is cut out of prose
 )->Code: # None if no statement is found
-    "All of a text as Python, its margin taken off."
+    "All of a text as Python, its margin taken off. A word of prose between is none."
     for form in _forms(text):
         body = parse(form)
-        if body: return Code(form, body, whole)
+        if body: return None if _stray(body) else Code(form, body, whole)
 
 # %% ../nbs/02c_programs.ipynb #cell-16
 # a line that begins no statement
@@ -109,12 +119,6 @@ def _paragraphs(text:str)->list:
         if goes_on: cut[-1].append(line)
         else: cut.append([line])
     return ["\n".join(paragraph) for paragraph in cut]
-
-def _idle(node)->bool:
-    "Whether a statement is a test, or an expression that does nothing."
-    acts = ast.Call, ast.Await, ast.Yield, ast.YieldFrom
-    if isinstance(node, ast.Expr): return not isinstance(node.value, acts)
-    return isinstance(node, ast.Assert)
 
 def read(
     text:str, # prose and Python
@@ -131,7 +135,8 @@ def read(
             part = as_code("\n".join(cut[at:end]), parse, whole=False)
         if part is None: # perhaps a line of prose, with Python indented under it
             part, end = as_code(cut[at].partition("\n")[2], parse, whole=False), at + 1
-        if part and not any(map(_idle, part.body)): found.append(part)
+        tests = part and any(isinstance(node, ast.Assert) for node in part.body)
+        if part and not tests and not any(map(_idle, part.body)): found.append(part)
         at = end
     return found
 
@@ -236,8 +241,14 @@ def joined(
         sources.append("\n".join(lines))
     return Code("\n".join([*future, *sources]), _all(parts))
 
+def _stub(node)->bool:
+    "Whether a statement defines a function that is only announced: a docstring, `pass`, `...`."
+    if not isinstance(node, DEFINITIONS): return False
+    return all(isinstance(statement, ast.Pass) or _idle(statement) for statement in node.body)
+
 def _answers(body:list, asked:set)->bool:
     "Whether statements bind a name that is asked for; if none is, whether they define a function."
+    body = [node for node in body if not _stub(node)]
     if asked: return bool(bound(body) & asked)
     functions = [node.name for node in body if isinstance(node, DEFINITIONS)]
     return any(not name.lower().startswith("test") for name in functions)
@@ -258,7 +269,7 @@ def stated(
             parts = [*more, *_runnable(main)]
             return joined(parts) if len(parts) > 1 else parts[0]
 
-def _lines(text:str)->str: return re.sub(r"\r\n?", "\n", text)
+def _lines(text:str)->str: return re.sub(r"\r\n?", "\n", text.lstrip("\ufeff"))
 
 def program_of(
     text:str, # an attempt's own text
