@@ -17,36 +17,38 @@ from .equality import QuickJudge, judged
 
 # %% ../nbs/02_formulas.ipynb #cell-6
 _CONFIG = ConversionConfig(lowercase_symbols=False)
+_BINOMIAL = re.compile(r"\\binom\{([^{}]*)\}\{([^{}]*)\}")
 def read(
     text:str, # a value, tidied
 ): # a sympy tree
-    "The tree of a formula as it stands, nothing evaluated. Raises whatever the parser raises if it is no formula."
-    text = re.sub(r"\\binom\{([^{}]*)\}\{([^{}]*)\}", r"\\frac{(\1)!}{(\2)! \\cdot (\1-(\2))!}", text) # else worked out at once
+    "The tree of a formula as it stands, nothing evaluated. Raises what the parser raises."
+    text = _BINOMIAL.sub(r"\\frac{(\1)!}{(\2)! \\cdot (\1-(\2))!}", text) # else worked out at once
     text = re.sub(r"(?<=[\d)}])\(", r"\\cdot(", text) # 3(4) is no mixed number
     return latex2sympy(text, is_real=None, normalization_config=None, conversion_config=_CONFIG)
 
 # %% ../nbs/02_formulas.ipynb #cell-9
-ARITHMETIC = frozenset("""factorial factorial2 subfactorial binomial floor ceiling Abs Max Min Mod gcd lcm
-    Sum Product Integral Limit Derivative UnevaluatedExpr""".split())
+ARITHMETIC = frozenset("""
+    factorial factorial2 subfactorial binomial floor ceiling Abs Max Min Mod gcd lcm Sum Product
+    Integral Limit Derivative UnevaluatedExpr""".split())
 TRIGONOMETRY = frozenset("sin cos tan cot sec csc asin acos atan exp".split())
 
 def worked_out(
     tree, # as `read` returns it
 )->bool:
-    "Whether nothing is left to calculate: no sum, product or power of literals, no like terms, no root that is not simplified."
+    "Whether no arithmetic on literals, no like terms and no root with a square in it are left."
     name = tree.func.__name__
     if not all(map(worked_out, tree.args)): return False
     if tree.is_Add: return _distinct_terms(tree)
     if tree.is_Mul: return all(map(_single_factors, _factors(tree)))
     if tree.is_Pow: return _simple_power(*tree.args)
-    if name in ARITHMETIC: return bool(tree.free_symbols)
+    if name in ARITHMETIC: return not _constant(tree)
     if name in TRIGONOMETRY: return tree.func(*tree.args).func is tree.func
     return True
 
 def _distinct_terms(tree):
     "Whether no two terms of a sum could be added: 1 + \\sqrt2, but not 1 + 2 or k + 3k."
-    terms = [t for term in tree.args for t in Add.make_args(term.func(*term.args) if term.args else term)]
-    kinds = [t.as_coeff_Mul()[1] for t in terms]
+    simple = [term.func(*term.args) if term.args else term for term in tree.args]
+    kinds = [t.as_coeff_Mul()[1] for term in simple for t in Add.make_args(term)]
     return len(kinds) == len(set(kinds))
 
 def _factors(tree):
@@ -60,28 +62,32 @@ def _factors(tree):
     return above, below
 
 def _literal(tree): return tree.is_Rational or tree.is_Float
+def _constant(tree): return all(s.name == "i" for s in tree.free_symbols)
 
 def _single_factors(factors):
     "Whether no two factors could be multiplied: 2\\sqrt3 x, but not 2·3, \\sqrt2\\sqrt3 or x·x."
     bases = [f.args[0] if f.is_Pow else f for f in factors]
     literals = [f for f in factors if _literal(f) and abs(f) != 1]
     roots = [f for f in factors if f.is_Pow and _literal(f.args[0])]
-    sums = [b for b in bases if b.is_Add and not b.free_symbols]
+    sums = [b for b in bases if b.is_Add and _constant(b)]
     symbols = [b for b in bases if b.is_Symbol]
     return max(map(len, (literals, roots, sums))) <= 1 and len(symbols) == len(set(symbols))
 
 def _simple_power(base, exponent):
-    "Whether a power is a root in lowest terms, if base and exponent are literals."
-    if not (_literal(base) and _literal(exponent)) or exponent == -1: return True
-    if exponent.is_Integer or not base.is_Rational or base <= 0: return False
+    "Whether a power is one of an unknown, of \\pi, e or a function, or a root in lowest terms."
+    if exponent == -1 or not _literal(exponent): return True
+    if exponent.is_Integer: return not _constant(base) or base.is_NumberSymbol or base.is_Function
+    if not _literal(base): return True
+    if not base.is_Rational or base <= 0: return False
     return all(n == 1 or Pow(Integer(n), exponent).is_Pow for n in (base.p, base.q))
 
 # %% ../nbs/02_formulas.ipynb #cell-12
 def factors(
     tree, # as `read` returns it
 )->int:
-    "How many factors with unknowns a polynomial is written in; 0 if it is not written as a product with a sum in it."
-    if not tree.is_polynomial() or any(n.is_Pow and n.args[1] == -1 for n in tree.atoms(Pow)): return 0
+    "How many factors with unknowns a polynomial is written in; 0 without a sum among them."
+    divided = any(power.args[1] == -1 for power in tree.atoms(Pow))
+    if divided or not tree.is_polynomial(): return 0
     above, _ = _factors(tree)
     bases = [(f.args if f.is_Pow else (f, 1)) for f in above if f.free_symbols]
     count = sum(int(n) for _, n in bases)
@@ -89,7 +95,7 @@ def factors(
 
 # %% ../nbs/02_formulas.ipynb #cell-15
 DIGITS = 50 # that are calculated; the first forty must agree
-POINTS = (("3/7", "11/13", "17/19"), ("-7/5", "23/11", "-13/17"), ("19/8", "-31/23", "41/37")) # where formulas are compared
+POINTS = (("3/7", "11/13", "17/19"), ("-7/5", "23/11", "-13/17"), ("19/8", "-31/23", "41/37"))
 
 def evaluated(tree):
     "What a formula comes to, with i the imaginary unit and decimals as exact fractions."
@@ -101,8 +107,9 @@ def evaluated(tree):
 
 def _values(tree, symbols):
     "The values at `POINTS`; a number has one value."
-    numbers = [[Rational(p[i % 3]) + i//3 for i in range(len(symbols))] for p in POINTS[:3 if symbols else 1]]
-    return [tree.xreplace(dict(zip(symbols, ns))).evalf(DIGITS) for ns in numbers]
+    if not symbols: return [tree.evalf(DIGITS)]
+    def place(point): return {s: Rational(point[i % 3]) + i//3 for i, s in enumerate(symbols)}
+    return [tree.xreplace(place(point)).evalf(DIGITS) for point in POINTS]
 
 def _near(u, v):
     if not (u.is_number and v.is_number and u.is_finite and v.is_finite): return False
@@ -112,7 +119,7 @@ def equal(
     x, # sympy tree
     y, # another
 )->bool:
-    "Fractions exactly; other numbers to 40 figures, and formulas so at three points. Relative, so that no number is too small."
+    "Fractions exactly; other numbers to 40 figures, whatever their size; formulas so at `POINTS`."
     x, y = evaluated(x), evaluated(y)
     if x == y: return True
     if x.free_symbols != y.free_symbols or x.is_Rational and y.is_Rational: return False
@@ -137,7 +144,7 @@ def rounded(
     x, # sympy tree of the reference
     text:str, # the answer
 )->bool:
-    "Whether the answer is a decimal of six figures or more, and an irrational reference rounds to it as it is written."
+    "Whether an irrational reference rounds to the answer, a decimal of six figures or more."
     m = re.fullmatch(r"-?(\d*)\.(\d+)", text)
     if not m or len((m[1] + m[2]).lstrip("0")) < 6: return False
     x = evaluated(x)
@@ -164,12 +171,12 @@ def same_answer(
     b:str, # the answer
     question:str=None, # copies of its formulas are refused
 )->bool:
-    "Whether an answer is the reference, in a form asked for. May take for ever: give what a model wrote to `grading.math_equal`."
+    "Whether an answer is the reference. May take for ever: `grading.math_equal` sets a limit."
     return bool(judged(a, b, question, ExactJudge()))
 
 # %% ../nbs/02_formulas.ipynb #cell-30
 def serve():
-    "A worker's life: a question a line in, an answer a line out, until the pipe closes. `grading` starts it."
+    "A worker's life: a question a line in, an answer a line out, until the pipe closes."
     logging.disable(logging.CRITICAL)
     answers, sys.stdout = sys.stdout, sys.stderr # whatever is printed meanwhile is no answer
     for kind, most in ((resource.RLIMIT_AS, 2**30), (resource.RLIMIT_CORE, 0)):
@@ -181,8 +188,8 @@ def serve():
     say("ready")
     for line in sys.stdin:
         a, b, question, limit = json.loads(line)
-        signal.setitimer(signal.ITIMER_PROF, limit) # nobody handles SIGPROF: with its CPU time used up, this process ends wherever it is
+        signal.setitimer(signal.ITIMER_PROF, limit) # nobody handles SIGPROF: it ends this process
         try: right = same_answer(a, b, question)
-        except Exception: right = False # a RecursionError or a MemoryError; what cannot be read is not equal
+        except Exception: right = False # a RecursionError or a MemoryError
         signal.setitimer(signal.ITIMER_PROF, 0)
         say(right)

@@ -104,8 +104,8 @@ _PIECES = re.compile(r"\\cup|\\[lg]eq?(?![a-z])|\\cdot|\\times|[-+=<>,()\[\]{}&/
 _LAYOUT = re.compile(r"\\(?:begin|end|left|right|[dt]?frac|sqrt|text|mbox)(?![a-z])")
 
 def _right_sides(reference, question):
-    sides = (f.rpartition("=")[2] for f in (*formulas(question), reference) if "=" in f)
-    return [s.strip(" \n&.,").rstrip("\\") for s in sides]
+    sides = (f.rpartition("=")[2].strip(" \n&.,") for f in (*formulas(question), reference) if "=" in f)
+    return [s.rstrip("\\") for s in sides if s.count("{") == s.count("}")]
 
 def _terms(reference):
     pieces = _PIECES.split(reference)
