@@ -70,7 +70,8 @@ def spoken(
     text:str, # words, such as "twenty-five" or "two and a half"
 )->Fraction: # None if they say no number
     "A number in English words, up to trillions, with one fraction at its end."
-    words = ["one" if w in ("a", "an") else w for w in re.findall("[a-z]+", text.lower())]
+    words = re.findall("[a-z]+", text.lower())
+    if len(words) > 1: words = ["one" if w in ("a", "an") else w for w in words]
     size = PARTS.get(words[-1].removesuffix("s")) if words else None
     if size is None or len(words) < 2: return _whole([w for w in words if w != "and"])
     cut = words.index("and") if "and" in words else 0
