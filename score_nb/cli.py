@@ -494,7 +494,12 @@ class Terminated(KeyboardInterrupt):
     "SIGTERM, raised where the program is, as Ctrl-C is."
     code = 143
 
-def _terminate(signum, frame): raise Terminated
+def _stopper(stops):
+    "A handler that notes its signal before it raises: a library may lose what is raised while it is imported."
+    def stop(signum, frame):
+        stops.append(signum)
+        raise Terminated if signum == signal.SIGTERM else KeyboardInterrupt
+    return stop
 
 ASCII = {"→": ">", "−": "-", "…": "~", "─": "-", "Δ": "D", "·": "|", "×": "x", "⁺": "+", "–": "-",
          "α": "a", "β": "b", "γ": "g", "✓": "+", "✗": "x", "’": "'"}
@@ -509,17 +514,18 @@ QUIET = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1",
          "TOKENIZERS_PARALLELISM": "false"} # set before the libraries are imported
 
 @contextmanager
-def _manners():
-    "Signals, letters and warnings as the paragraph above says, while a command runs."
+def _manners(stops):
+    "Signals, letters and warnings as the paragraph above says, while a command runs. `stops` gets the signals."
     for name, value in QUIET.items(): os.environ.setdefault(name, value)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"): stream.reconfigure(errors="plainly")
-    before = signal.signal(signal.SIGTERM, _terminate)
+    before = {signum: signal.signal(signum, _stopper(stops)) for signum in (signal.SIGTERM, signal.SIGINT)}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
-    finally: signal.signal(signal.SIGTERM, before)
+    finally:
+        for signum, handler in before.items(): signal.signal(signum, handler)
 
 def _said(code, *words):
     "One line on standard error. Returns the exit code."
@@ -534,11 +540,6 @@ def _what_next(settings=None):
     if folder is None: return "the same command starts from the beginning"
     if any(any(folder.rglob(file)) for file in ("checkpoint.safetensors", "evals.jsonl")): return f"the same command goes on from what is stored in {folder}"
     return "nothing is stored yet; the same command starts from the beginning"
-
-def _interruption(error):
-    "The Ctrl-C or SIGTERM behind an error: a library interrupted while it is imported may raise another one. None if there is none."
-    while error and not isinstance(error, KeyboardInterrupt): error = error.__cause__ or error.__context__
-    return error
 
 HELP = "-h", "--help", "--help-all", "help"
 VERSION = "--version", "-V", "version"
@@ -562,24 +563,27 @@ def _unread():
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 141
 
+def _ending(error, known, stops):
+    "The line that an ended command owes, and its exit code. Raises what is a fault of this program."
+    stop = error if isinstance(error, KeyboardInterrupt) else KeyboardInterrupt() if stops else None
+    code = 143 if signal.SIGTERM in stops else 130
+    if stop: return _said(getattr(stop, "code", code), str(stop) or f"stopped; {_what_next(*known)}")
+    if isinstance(error, SettingError): return _said(2, error)
+    if isinstance(error, BrokenPipeError): return _unread()
+    if isinstance(error, OSError) and error.filename is not None:
+        return _said(2, SettingError("file", str(error.filename), f"{error.strerror}; name another place, or make room"))
+    raise error
+
 def main(
     argv:list=None, # default: the command line's
 )->int: # exit code: 0 done, 2 refused, 130 Ctrl-C, 143 SIGTERM, 141 nobody reads on
     "The `score_nb` command."
     argv = list(sys.argv[1:] if argv is None else argv)
     if argv[:1] == ["--"]: argv = argv[1:]                        # for torchrun, which may leave it
-    known = []
-    with _manners():
+    known, stops = [], []
+    with _manners(stops):
         try:
             code = _carry_out(argv, known)
             sys.stdout.flush()                                    # a reader that is gone is noticed here
             return code
-        except SettingError as e: return _said(2, e)
-        except BrokenPipeError: return _unread()
-        except OSError as e:
-            if e.filename is None: raise
-            return _said(2, SettingError("file", str(e.filename), f"{e.strerror}; name another place, or make room"))
-        except BaseException as e:
-            stop = _interruption(e)
-            if stop is None: raise
-            return _said(getattr(stop, "code", 130), str(stop) or f"stopped; {_what_next(*known)}")
+        except BaseException as e: return _ending(e, known, stops)
