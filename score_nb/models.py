@@ -275,7 +275,7 @@ def check_length(
         if len(text.encode()) <= room: continue
         prompt = len(encode(policy.tokenizer, text))
         check(prompt <= room, "max_new_tokens", max_new_tokens, f"a conversation of {attempts} attempts may "
-              f"become {prompt + most - room:,} tokens long (the prompt of problem {problem.id!r} has {prompt:,}), and "
+              f"become {prompt + most - room:,} tokens long (the prompt{f' of problem {problem.id!r}'*bool(problem.id)} has {prompt:,}), and "
               f"{policy.name} has {most:,} positions; use fewer tokens, fewer attempts, or leave long problems out")
 
 # %% ../nbs/03_models.ipynb #cell-10

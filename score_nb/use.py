@@ -17,7 +17,7 @@ from huggingface_hub.errors import HfHubHTTPError
 from safetensors import SafetensorError
 from .core import SettingError, check, check_number, data_path, named_generator, write_atomic
 from .evals import Table, table
-from .models import Policy, public_name, quiet, save_tokenizer
+from .models import Policy, check_length, public_name, quiet, save_tokenizer
 from .rollout import Talk, rollout
 from .tasks import Problem, Task, get_task
 
@@ -75,6 +75,7 @@ class SelfCorrector:
         "What `solve` would return, as it is produced. Raises `SettingError` at once."
         check(isinstance(attempts, int), "attempts", attempts, "give a whole number"); check_number("attempts", attempts, low=1)
         check_number("temperature", temperature, low=0)
+        check_length(self.policy, self.task, [self.problem(question)], attempts, self.limit)
         return _pieces(self, self.problem(question), attempts, temperature, seed)
 
 # %% ../nbs/18_use.ipynb #cell-14
