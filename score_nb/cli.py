@@ -19,7 +19,8 @@ from pathlib import Path
 from textwrap import fill
 from typing import NamedTuple
 from . import __version__
-from .core import Run, SettingError, TrainConfig, check, check_known, closest
+from .core import LARGEST_SEED, Run, SettingError, TrainConfig, check, check_known
+from .core import check_number, closest
 from .core import read_jsonl, to_jsonl, write_atomic
 
 # %% ../nbs/17_cli.ipynb #new-5
@@ -185,10 +186,12 @@ def eval_command(a):
     "Evaluate a model, with or without an adapter, on held-out problems: greedy, with 95 % intervals."
     check(a.attempts >= 1, "attempts", a.attempts, "give at least 1")
     from score_nb.evals import episodes_html, evaluate, table
+    from score_nb.models import check_length
     task = _task(a)                                               # a wrong task is refused before the model is loaded
     problems = task.load(a.split, a.n)
     if a.n is None and len(problems) > 1000: problems = task.load(a.split, 1000)
     policy, limits = _policy(a), dict(attempts=a.attempts, max_new_tokens=a.max_new_tokens)
+    check_length(policy, task, problems, **limits)                # before there is a folder
     title = a.adapter or a.model
     if a.run is None: return _show(table({title: evaluate(policy, task, problems, **limits)}))
     facts = _asked(policy, task, problems) | limits
@@ -315,10 +318,14 @@ def _written(corrector, question, a):
 
 def ask_command(a):
     "Ask a model, with or without an adapter, and let it look at its answer again. The attempts appear as they are written."
-    check(a.attempts >= 1, "attempts", a.attempts, "give at least 1")
+    check_number("attempts", a.attempts, low=1)
+    check_number("seed", a.seed, low=0, high=LARGEST_SEED)
     questions, task = _questions(a), _task(a)
+    from score_nb.models import check_length
+    from score_nb.tasks import Problem
     from score_nb.use import SelfCorrector
     policy = _policy(a)
+    check_length(policy, task, [Problem("", q, "") for q in questions], a.attempts, a.max_new_tokens)
     corrector = SelfCorrector(policy, task, a.max_new_tokens)
     for question in questions:
         texts = _written(corrector, question, a)
@@ -433,6 +440,7 @@ def study_command(a):
 
 def pretrain_command(a):
     "Make the embedded tiny Gemma again, from nothing. See the notebook 90_tiny_gemma."
+    check_number("seed", a.seed, low=0, high=LARGEST_SEED)
     from score_nb.pretrain import Recipe, pretrain
     pretrain(a.out, Recipe(seed=a.seed))
 
