@@ -7,12 +7,13 @@ __all__ = ['MOST_PARSED', 'BUILTINS', 'DEFINITIONS', 'IMPORTS', 'Parser', 'bound
            'places', 'needed', 'joined', 'stated', 'program_of', 'asked_by', 'helpers', 'guarded', 'completed']
 
 # %% ../nbs/02c_programs.ipynb #cell-2
-import ast, builtins, re, sys, textwrap
+import ast, builtins, re, sys, textwrap, warnings
 from dataclasses import dataclass
 from functools import lru_cache
 
 # %% ../nbs/02c_programs.ipynb #cell-7
 MOST_PARSED = 400_000 # characters of one attempt that go to the parser, all tries together
+warnings.filterwarnings("ignore", module="<attempt>") # such as "\\d" in a model's string
 
 class Parser:
     "Python's own parser: it reads a text and runs none of it. Once `budget` is used up it refuses."
