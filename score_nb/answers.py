@@ -48,7 +48,7 @@ _CHANGES = re.compile(
     r"|(?:hundred|thousand|million|billion|trillion|dozen)s?)\b)", re.I)
 _CLAIM = re.compile(r"\W{0,3}(?:is|was|were|would|can|cannot|does|seems|looks|if|unless"
                     r"|only|when|provided)\b(?! the \w{0,7} ?answer)", re.I) # "12 is wrong"
-_NO_VALUE = re.compile(r"\W{0,9}(?:(?:not|never|neither)\b"
+_NO_VALUE = re.compile(r"\W{0,9}(?:(?:not|never|neither(?=\s\w))\b"
                        r"|(?:(?:your|the|insert|final)\s){0,3}answer(?![a-z]))", re.I) # $answer$
 
 _STEP = re.compile(r"\b(?:we|us|you|let|first|next|then)\b", re.I) # "First, we add" is no answer
@@ -186,7 +186,7 @@ def last_boxed(
     return _last_box(text)[1]
 
 # %% ../nbs/02_answers.ipynb #says-19
-_VERB = re.compile(r"\s(?:is|are|be|was|were|equals|amounts to|comes to|=)\s"
+_VERB = re.compile(r"(?<!not)(?<!n't)(?<!n’t)\s(?:is|are|be|was|were|equals|amounts to|comes to|=)\s"
                    r"(?:therefore |thus |then |equal to )?")
 _SO = (r"(?:(?:so|thus|therefore|hence|then|finally|in total|altogether|overall|in conclusion|wait"
        r"|this gives|we (?:get|have|find|obtain|conclude)(?: that)?)\b[,:]?\s){0,3}")

@@ -20,8 +20,9 @@ NUMBERS = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10*
 MEASURES = frozenset("""
     mm cm dm m km in inch ft foot feet yd yard mi mile millimeter centimeter centimetre meter metre
     kilometer kilometre mg g gm kg gram kilogram lb lbs oz pound ounce ton tonne ml l liter litre
-    gal gallon quart pint cup acre s sec second min minute h hr hour day week month year mph kmh kph
-    knot degree deg radian rad N J W V A Hz Pa K C F cent dollar usd eur euro gbp rupee yen yuan
+    gal gallon quart pint cup acre L s sec second min minute h hr hour day week month year mph kmh
+    kph knot degree deg radian rad celsius fahrenheit N J W V A Hz Pa K C F st nd rd th
+    cent dollar usd eur euro gbp rupee yen yuan
     peso buck unit way point""".split())
 PLURALS = frozenset("""
     people persons children men women teeth mice fish sheep deer geese oxen dice inches""".split())
@@ -30,17 +31,23 @@ BESIDE = frozenset("""
 AMOUNTS = frozenset("""
     halves thirds quarters fourths fifths sixths sevenths eighths ninths tenths hundredths
     thousandths millionths pairs couples percents times plus minus less powers factorials squares
-    cubes squared cubed and or over than from""".split())
+    cubes squared cubed and or over than from tens ones""".split())
+
+def _is_measure(word):
+    "Whether a word is in the list; a single letter must be as it stands there, for M is no metre."
+    lower = word.lower()
+    return word in MEASURES or len(word) > 1 and bool({lower, lower.removesuffix("s")} & MEASURES)
 
 def is_unit(
     words:str, # what follows a number, such as " km/h" or "\\text{ red apples}"
 )->bool:
     "Whether the words name what was measured or counted, and say nothing that changes the number."
     parts = re.findall(r"[A-Za-z]+", re.sub(r"\\[a-z]+", " ", words))
-    nouns = [w for w in parts if w not in BESIDE]
+    counted = parts[:parts.index("of")] if "of" in parts[1:] else parts # cups of flour
+    nouns = [w for w in counted if w not in BESIDE]
     singular = {w.lower().removesuffix("s") for w in parts}
     if not nouns or AMOUNTS.intersection(parts) or singular.intersection(NUMBERS): return False
-    if all(w in MEASURES or w.lower().removesuffix("s") in MEASURES for w in nouns): return True
+    if all(map(_is_measure, nouns)): return True
     plural = nouns[-1] in PLURALS or re.fullmatch(r"[A-Za-z]{2,}[^sui]s", nouns[-1])
     return bool(plural) and all(len(w) > 2 for w in nouns)
 
@@ -50,7 +57,8 @@ _UNITS = """zero one two three four five six seven eight nine ten eleven twelve 
 _TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
 SMALL = dict(zip(_UNITS, range(20))) | dict(zip(_TENS, range(20, 100, 10)))
 _PARTS = "half third quarter fifth sixth seventh eighth ninth tenth".split()
-PARTS = dict(zip(_PARTS, range(2, 11))) | {"fourth": 4, "halve": 2, "hundredth": 100}
+PARTS = dict(zip(_PARTS, range(2, 11)))
+PARTS |= {"fourth": 4, "halve": 2, "hundredth": 100, "thousandth": 1000}
 
 def _whole(words):
     "The whole number that words say; None if they say none."
@@ -93,61 +101,118 @@ def _unit(m): return "" if is_unit(m[0]) else m[0]
 def _spoken(m):
     number = spoken(m[1])
     return m[0] if number is None else str(number)
+def _in_parts(m):
+    "3 tenths, 3 halves."
+    size = PARTS.get(m[2].removesuffix("s"))
+    return rf"\frac{{{m[1]}}}{{{size}}}" if size else m[0]
+def _between(m):
+    "x > 2 and x < 5, as 2 < x < 5."
+    name, sign, value, other, end = m.groups()
+    low, high = (sign, other) if sign[:2] in (">", r"\g") else (other, sign)
+    if low[:2] not in (">", r"\g") or high[:2] in (">", r"\g"): return m[0]
+    ends = (value, end) if low == sign else (end, value)
+    turned = "<" if low == ">" else r"\le"
+    return f"{ends[0]} {turned} {name} {high} {ends[1]}"
+_SIGN = r"(<|>|\\[lg]e(?:q(?:slant)?)?(?![a-z]))"
+_BOUND, _AND = r"([^,<>]{1,99}?)", r" ?(?:\\text\{ ?and ?\}|\band\b) ?"
 def _together(m): return m[0].replace(" ", "")
 
 _SIGNS = str.maketrans({
     "−": "-", "–": "-", "÷": "/", "⁄": "/", "％": "%", "∗": "*", "°": r"^\circ ", "×": r"\times ",
     "·": r"\cdot ", "π": r"\pi ", "θ": r"\theta ", "∞": r"\infty ", "≤": r"\le ", "≥": r"\ge ",
     "≠": r"\ne ", "∪": r"\cup ", "∈": r"\in ", "±": r"\pm ", "∅": r"\emptyset ",
-    "ℝ": r"\mathbb{R}", "¢": r"\text{ cents}", **dict.fromkeys("€£¥₹₩₽₺₫₱", "")})
-_PLAIN_WORDS = ("sqrt|pi|theta|alpha|beta|sin|cos|tan|cot|sec|csc|log|ln"
+    "ℝ": r"\mathbb{R}", "¢": r"\text{ cents}", "º": r"^\circ ", "≈": r"\approx ",
+    "α": r"\alpha ", "β": r"\beta ", "γ": r"\gamma ", "δ": r"\delta ", "λ": r"\lambda ",
+    "μ": r"\mu ", "φ": r"\phi ", "ω": r"\omega ", "σ": r"\sigma ", "Δ": r"\Delta ",
+    **dict.fromkeys("€£¥₹₩₽₺₫₱", "")})
+_PLAIN_WORDS = ("sqrt|frac|pi|theta|alpha|beta|arcsin|arccos|arctan|sin|cos|tan|cot|sec|csc|log|ln"
                 "|infinity|infty|inf|oo")
 _ROUND = r"\(((?:[^()]|\([^()]*\)){1,200})\)"
 _TEXT = r"\\text\{[^{}]*\}"
 _MORE = rf"(?:[ /]{{1,3}}(?:{_TEXT}|[A-Za-z]+\.?)|\^\{{[23]\}}| ?\\cdot ?)*"
+_REALS, _SUCH_THAT = r"\(-\\infty, \\infty\)", r"(?:\\mid(?![a-z])|:|\|)"
 SPELLING = tuple((re.compile(p), new) for p, new in (
-    (r"[⁰¹²³⁴-⁹⁺⁻]+|[₀-₉]+",                                               _script),         # x²
-    (r"[¼-¾⅐-⅞]",                                                          _half),           # ½
-    (r"√\s*(\d+|\w)",                                                      r"\\sqrt{\1}"),
-    (r"√\s*(?=\()",                                                        r"\\sqrt"),
-    (r"<=",                                                                r"\\le "),
-    (r">=",                                                                r"\\ge "),
-    (r"!=",                                                                r"\\ne "),
-    (r"(?<=[\w)])\*\*(?=[\w(])",                                           "^"),             # a power, as Python writes it
+    (r"[⁰¹²³⁴-⁹⁺⁻]+|[₀-₉]+",                               _script),            # x²
+    (r"[¼-¾⅐-⅞]",                                          _half),              # ½
+    (r"√\s*(\d+|\w)",                                      r"\\sqrt{\1}"),
+    (r"√\s*(?=\()",                                        r"\\sqrt"),
+    (r"∛\s*\(?(\w+)\)?|(?<![a-zA-Z])cbrt\s?\((\w+)\)",     r"\\sqrt[3]{\1\2}"),
+    (r"\{([^{}]*)\\over(?![a-z])([^{}]*)\}",               r"\\frac{\1}{\2}"),
+    (r"\{([^{}]*)\\choose(?![a-z])([^{}]*)\}",             r"\\binom{\1}{\2}"),
+    (r"^(?i:negative|minus) (?=\d)",                       "-"),
+    (r"^(\d+) ([a-z]+ths|halves|thirds|quarters)$",        _in_parts),          # 3 tenths
+    (r"^(\d+) and (?:a|one) half$",                        r"\1\\frac{1}{2}"),
+    (r"^(\d+)\s*(?:\\text\{\s*to\s*\}|to)\s*(\d+)$",       r"\1:\2"),           # 3 to 4
+    (r"<=",                                                r"\\le "),
+    (r">=",                                                r"\\ge "),
+    (r"!=",                                                r"\\ne "),
+    (r"(?<=[\w)])\*\*(?=[\w(])",
+        "^"), # a power, as Python writes it
     (r"\\(?:text\w*|mbox|mathrm|mathbf|mathit|boldsymbol|operatorname)\s*(?=\{)", r"\\text"),
-    (rf"(?<![\w.,])(\d{{1,9}}(?:\.\d{{1,9}})?)[\s~]?(\\text\{{)?\s?((?i:{'|'.join(NUMBERS)}))(?![a-zA-Z])", _amount), # 2 million
-    (r"\\text\{\s*(?:,\s*)?(?:and|or)\s*\}|(?<=[\s,])(?:and|or)(?=[\s\\])", ","),            # 1 or 2: a list
-    (r"\\text\{([^a-zA-Z{}]*|(?:\s*\w,)+\s*\w\s*)\}",                      r"\1"),           # \text{42}, \text{A, C}
-    (r",\s*\\!\s*(?=\d{3})|\{,\}(?=\d{3})",                                ""),              # 10,\!000 is one number
-    (r"\\(?:left|right|[bB]igg?[lr]?)(?![a-zA-Z])\.?|\\displaystyle|\\!|\\?\$|\*\*|^\\approx", ""), # how it looks
-    (r"(?:(?<!\\)\\[,;: ]|~|\\q?quad(?![a-z])|\s)+",                       " "),             # spaces, thin and wide
-    (rf"\\[a-zA-Z]+(?:\{{[^{{}}]*\}})?|(?<![a-zA-Z])({_PLAIN_WORDS})(?![a-zA-Z])", _command), # pi, sqrt
-    (r"\\[dtc]frac(?![a-z])",                                              r"\\frac"),
-    (r"\\[dt]binom(?![a-z])",                                              r"\\binom"),
-    (r"\\(?:lvert|rvert|vert)(?![a-z])",                                   "|"),
-    (r"\\varnothing|\\\{\s*\\\}",                                          r"\\emptyset"),
-    (r"\\text\{ ?all real(?: number)?s? ?\}|^ ?all real(?: number)?s?$|\\mathbb\s*\{?R\}?", r"(-\\infty, \\infty)"),
-    (r"\\(le|ge|ne)q(?![a-z])",                                            r"\\\1"),
-    (rf"(\\sqrt|\^)\s*{_ROUND}",                                           r"\1{\2}"),       # \sqrt(2), 2^(10)
-    (r"\\frac\s*(\d)\s*(\d)",                                              r"\\frac{\1}{\2}"),
-    (r"\\frac\s*(\d)\s*\{",                                                r"\\frac{\1}{"),
-    (r"(\\frac\s*\{[^{}]*\})\s*(\d)",                                      r"\1{\2}"),
-    (r"\\sqrt\s*(\w)",                                                     r"\\sqrt{\1}"),
-    (r"\^\s*\{?\s*\\circ\s*\}?|\\degree(?![a-z])",                         " "),             # degrees are a unit
-    (r"([_^])\s*(-?\d+|[A-Za-z])",                                         r"\1{\2}"),       # 52_8, x^2, 10^10
-    (r"(?<=\d) ?(?:percent|per cent|pct\.?)(?![a-z])",                     r"\\%"),
-    (r"(\d+\.?\d*)[eE]([-+]?\d{1,3})\s*$",                                 r"\1\\times 10^{\2}"), # 4.5e4
-    (r"(?<=\d)\s*(?:[xX*]|\\cdot)\s*(?=10\^)",                             r"\\times "),     # 4.5 x 10^4
-    (r"\*",                                                                r"\\cdot "),
-    (rf"(?<=[\d}}).!])(?: ?{_TEXT}| [A-Za-z]+\.?|[A-Za-z]{{2,}}\.?){_MORE} ?$|(?<=[\w }}]){_TEXT}(?:\^\{{[23]\}})? ?$", _unit), # 15 cm^2
-    (r"(?<![\d.,])\d{1,3}(?: \d{3})+(?![\d,])",                            _together),       # 58 500
-    (r"(?<![\d.])(\d+) (\d+)\s*/\s*(\d+)",                                 r"\1\\frac{\2}{\3}"), # 1 1/2
-    (r"(?<=\d) (?=\d)",                                                    ", "),            # 1 2 is not 12
-    (r"\s*,(?:\s*,)+\s*|\s+,\s*",                                         ", "),
-    (r"[\s.,;\\]+$",                                                       ""),
-    (r"^([a-zA-Z][a-zA-Z ]{2,}|(?i:no))$",                                 r"\\text{\1}"),   # a word is no product
-    (r"^(?:\\text\{)?([A-Za-z]+(?:[ -]{1,3}[A-Za-z]+){0,19})\}?$",          _spoken),        # one half
-    (r"^\(?\\text\{\s*\(?\s*(\w)\s*\)?\s*\}\)?$|^\((\w)\)$",               r"\1\2")))        # (C) is C
+    (r"^(?:\\text\{)?(?!an?\b\W*$|A\b\W*$)([a-zA-Z]+(?:[ -]{1,3}[a-zA-Z]+){0,19})\}?\.?$",
+        _spoken), # one half
+    (rf"^([a-zA-Z]) ?{_SIGN} ?{_BOUND}{_AND}\1 ?{_SIGN} ?{_BOUND}$", _between), # x>2 and x<5
+    (rf"(?<![\w.,])(\d{{1,9}}(?:\.\d{{1,9}})?)[\s~]?(\\text\{{)?\s?((?i:{'|'.join(NUMBERS)}))(?![a-zA-Z])",
+        _amount), # 2 million
+    (r"\\text\{\s*(?:,\s*)?(?:and|or)\s*\}|(?<=[\s,])(?:and|or)(?=[\s\\])", ","), # 1 or 2: a list
+    (r"\\text\{([^a-zA-Z{}]*|(?:\s*\w,)+\s*\w\s*)\}",
+        r"\1"), # \text{42}, \text{A, C}
+    (r",\s*\\!\s*(?=\d{3})|\{,\}(?=\d{3})",
+        ""), # 10,\!000 is one number
+    (r"\\(?:(?:display|text)style|[lL]arge|huge|pounds)(?![a-z])", ""),
+    (r"\\(?:left|right|[bB]igg?[lr]?)(?![a-zA-Z])\.?|\\!|\\?\$|\*\*|^\\approx", ""), # how it looks
+    (r"(?:(?<!\\)\\[,;: ]|~|\\q?quad(?![a-z])|\s)+",
+        " "), # spaces, thin and wide
+    (rf"\\[a-zA-Z]+(?:\{{[^{{}}]*\}})?|(?<![a-zA-Z])({_PLAIN_WORDS})(?![a-zA-Z])",
+        _command), # pi, sqrt
+    (r"\\[dtc]frac(?![a-z])",                              r"\\frac"),
+    (r"\\[dt]binom(?![a-z])",                              r"\\binom"),
+    (rf"(?<![a-zA-Z])\\?exp\s?{_ROUND}",                   r"e^{\1}"),
+    (r"\\langle(?![a-z])",                                 "("),
+    (r"\\rangle(?![a-z])",                                 ")"),
+    (r"(?<=[,(])\s?\+\s?(?=\\infty)",                      ""),
+    (r"(?<=[)\]])\s?U\s?(?=[(\[])",                        r"\\cup "),
+    (r"^([a-zA-Z](?:_\{?\w\}?|\(\w\))?)\s?\\approx(?![a-z])", r"\1 ="),         # x \approx 7
+    (r"(?<=\S)\s?\\approx(?![a-z]).*$",
+        ""), # \sqrt2 \approx 1.41
+    (r"(?i)\\text\{ ?no (?:real )?solutions?\.? ?\}|^no (?:real )?solutions?\.?$", r"\\emptyset"),
+    (r"\\(?:lvert|rvert|vert)(?![a-z])",                   "|"),
+    (r"\\varnothing|\\\{\s*\\\}",                          r"\\emptyset"),
+    (r"\\text\{ ?all real(?: number)?s? ?\}|^ ?all real(?: number)?s?$|\\mathbb\s*\{?R\}?",
+        r"(-\\infty, \\infty)"),
+    (rf"^{_REALS}\s?(?:\\setminus|\\backslash|-)\s?\\\{{([^{{}},]*)\\\}}$",
+        r"x \\ne \1"), # all but 0
+    (rf"^\\\{{\s?[a-zA-Z]\s?(?:\\in\s?{_REALS}\s?)?{_SUCH_THAT}\s?(.*)\\\}}$",
+        r"\1"), # \{x \mid x>2\}
+    (r"^\{([^{}]*,[^{}]*)\}$",                             r"\\{\1\\}"),        # braces in a box
+    (r"^\{([^{}]*)\}$",                                    r"\1"),
+    (r"^\((-?[\dA-F.]+)\)_",                               r"\1_"),             # (101)_2
+    (r"^(-?[\dA-F.]+)\s?(?:\\text\{)?\s?\(?(?:in )?base[ -](\w+)\)?\s?\}?$", r"\1_{\2}"),
+    (r"(?<![\w.}^)])(\d+)/(\d+) (?=[a-zA-Z\\])",           r"\\frac{\1}{\2} "), # 3/2 i
+    (r"\\(le|ge|ne)q(?:slant)?(?![a-z])",                  r"\\\1"),
+    (rf"(\\sqrt|\^)\s*{_ROUND}",                           r"\1{\2}"),          # \sqrt(2), 2^(10)
+    (r"\\frac\s*(\d)\s*(\d)",                              r"\\frac{\1}{\2}"),
+    (r"\\frac\s*(\d)\s*\{",                                r"\\frac{\1}{"),
+    (r"(\\frac\s*\{[^{}]*\})\s*(\d)",                      r"\1{\2}"),
+    (r"\\sqrt\s*(\w)",                                     r"\\sqrt{\1}"),
+    (r"\^\s*\{?\s*\\circ\s*\}?|\\degree(?![a-z])",         " "),                # degrees are a unit
+    (r"([_^])\s*(-?\d+|[A-Za-z])",                         r"\1{\2}"),          # 52_8, x^2, 10^10
+    (r"(?<=\d) ?(?:percent|per cent|pct\.?)(?![a-z])",     r"\\%"),
+    (r"(\d+\.?\d*)[eE]([-+]?\d{1,3})\s*$",                 r"\1\\times 10^{\2}"), # 4.5e4
+    (r"(?<=\d)\s*(?:[xX*]|\\cdot)\s*(?=10\^)",             r"\\times "),        # 4.5 x 10^4
+    (r"\*",                                                r"\\cdot "),
+    (rf"(?<=[\d}}).!])(?: ?{_TEXT}| [A-Za-z]+\.?|[A-Za-z]{{2,}}\.?){_MORE} ?$|(?<=[\w }}]){_TEXT}(?:\^\{{[23]\}})? ?$",
+        _unit), # 15 cm^2
+    (r"(?<![\d.,])\d{1,3}(?: \d{3})+(?![\d,])",            _together),          # 58 500
+    (r"(?<![\d.])(\d+) (\d+)\s*/\s*(\d+)",                 r"\1\\frac{\2}{\3}"), # 1 1/2
+    (r"(?<=\d) (?=\d)",                                    ", "),               # 1 2 is not 12
+    (r"\s*,(?:\s*,)+\s*|\s+,\s*",                          ", "),
+    (r"[\s.,;\\]+$",                                       ""),
+    (r"^([a-zA-Z][a-zA-Z ]{2,}|(?i:no))$",
+        r"\\text{\1}"), # a word is no product
+    (r"^(\\text\{)(?:an?|the) (?=[a-z]{3})",               r"\1"),              # an ellipse
+    (r"^\\text\{(?i:option|choice) \(?([A-Z])\)?\s?\}$",   r"\1"),
+    (r"^\(?\\text\{\s*\(?\s*(\w)\s*\)?\s*\}\)?$|^\((\w)\)$", r"\1\2")))         # (C) is C
 
 def tidy(
     answer:str, # as `extract_answer` returns it
@@ -170,11 +235,20 @@ _PLAIN = re.compile(r"(?P<sign>[-+]?)(?P<whole>\d{0,50}\.?\d{0,50})"
                     r"(?:\\frac\{(?P<a>-?\d{1,50})\}\{(?P<b>\d{1,50})\}|/(?P<c>\d{1,50}))?"
                     r"(?P<ten>(?<=\d)\\times10\^\{(?P<e>-?\d{1,3})\})?(?P<percent>\\?%)?")
 
+_REPEATING = re.compile(r"(-?)(\d{0,50})\.(\d{0,50})\\overline\{(\d{1,50})\}")
+def _repeating(sign, whole, fixed, repeated):
+    "The fraction that 0.1\\overline{6} is."
+    start, all_digits = int(whole + fixed or 0), int(whole + fixed + repeated)
+    size = 10**len(fixed)*(10**len(repeated) - 1)
+    return Fraction(all_digits - start, size)*(-1 if sign else 1)
+
 def plain_number(
     answer:str, # tidied
 )->tuple: # (the number as a Fraction, whether it has a percent sign); None if it is not plain
     "Reads 3, -0.5, 1/2, 1\\frac{1}{2}, 1,234, 6.7\\times 10^{-5}, 50\\%."
-    m = _PLAIN.fullmatch(re.sub(r"\s", "", joined(answer)))
+    text = re.sub(r"\s", "", joined(answer))
+    if repeating := _REPEATING.fullmatch(text): return _repeating(*repeating.groups()), False
+    m = _PLAIN.fullmatch(text)
     if not m or not m["whole"] + (m["a"] or ""): return None
     sign, whole, a, b, c, ten, e, percent = m.groups()
     try:
@@ -213,7 +287,8 @@ def _depths(text):
     "Each token, and how many brackets and braces are open after it."
     depth = 0
     for token in _TOKEN.findall(text):
-        depth += (token in _OPEN or token.startswith(r"\begin{")) - (token in _CLOSE or token.startswith(r"\end{"))
+        depth += token in _OPEN or token.startswith(r"\begin{")
+        depth -= token in _CLOSE or token.startswith(r"\end{")
         yield token, depth
 
 def split(
@@ -233,7 +308,9 @@ _MATRIX = re.compile(r"\\begin\{[pbvBV]?(?:matrix|array)\}(?:\{[lcr|]*\})?(.*)\\
 _BASE = re.compile(r"([-+]?[\dA-Z]+(?:\.[\dA-Z]+)?)_\{(?:\\text\{)?(\w+)\}{1,2}")
 _BRACKETS = re.compile(r"(\\\{|[(\[])(.*)(\\\}|[)\]])", re.S)
 _EITHER = {r"\pm": "+-", r"\mp": "-+"}
-def _bare(text): return re.sub(r"\s", "", text)
+def _bare(text):
+    "Without spaces, but for the one that ends a command: \\sin x."
+    return re.sub(r"(\\[a-zA-Z]+ )\s*(?=[a-zA-Z])|\s", r"\1", text)
 
 def form_of(
     text:str, # tidied
@@ -246,7 +323,8 @@ def form_of(
         both = [re.sub(r"\\(?:pm|mp)(?![a-z])", lambda m: _EITHER[m[0]][i], text) for i in (0, 1)]
         return Form("list", _bare(text), tuple(map(form_of, both)))
     if m := _MATRIX.fullmatch(text): return _matrix(text, m[1])
-    if m := _BASE.fullmatch(_bare(text)): return Form("base", _bare(text), marks=(m[1], m[2]))
+    if m := _BASE.fullmatch(_bare(text)):
+        return Form("base", _bare(text), marks=(m[1], str(spoken(m[2]) or m[2]))) # 101_{two}
     m = _BRACKETS.fullmatch(text)
     if m and all(depth for _, depth in _depths(text[:-1])): return _bracketed(text, *m.groups())
     return Form("words" if r"\text{" in text else "value", _bare(text))
@@ -275,11 +353,14 @@ GREEK = """alpha beta gamma delta epsilon theta lambda mu phi varphi omega sigma
 _NAME = re.compile(
     rf"(?:\\(?:{'|'.join(GREEK)})|\\text\{{[^{{}}]*\}}|m?\\angle)?" # \theta, \text{Area}
     r"(?:[A-Za-z]|[A-Z]{2,4}|[A-Za-z]{4,12})?'*(?:_\{\w+\})?(?:\([^()=<>]*\))?") # x, AB, a_1, f(2)
+_QUANTITY = re.compile(
+    rf"\\(?:sin|cos|tan|cot|sec|csc) ?(?:\\angle ?)?(?:\\(?:{'|'.join(GREEK)})|[A-Z]{{1,3}}|[a-z])"
+    r"|\|[A-Z]{2}\||\[[A-Z]{3,6}\]|\\(?:overline|vec|mathbf)\{[A-Za-z]{1,2}\}")
 def is_name(
     form:Form,
 )->bool:
     "Whether a text only names something: x, AB, f(2), x_1, \\theta."
-    if form.kind not in ("value", "words") or form.text in ("", "e", "i"): return False
+    if form.kind not in ("value", "words", "base") or form.text in ("", "e", "i"): return False
     return bool(_NAME.fullmatch(form.text))
 
 def unknowns(
@@ -292,9 +373,17 @@ def unknowns(
 def unnamed(
     form:Form,
 )->tuple: # (the name, the form of its value); (None, the form itself) if it names nothing
-    "Takes *name = value*, also at the end of a chain, and *name in set* apart."
-    named = form.kind == "relation" and set(form.marks) <= {"=", r"\in"} and is_name(form.parts[0])
-    return (form.parts[0].text, form.parts[-1]) if named else (None, form)
+    "Takes *name = value*, also turned or at the end of a chain, and *name in set* apart."
+    if form.kind != "relation" or not set(form.marks) <= {"=", r"\in"}: return None, form
+    first, last = form.parts[0], form.parts[-1]
+    if _names_value(first): return first.text, last
+    is_turned = form.marks == ("=",) and is_name(last) and not unknowns(first.text) # 7 = x
+    return (last.text, first) if is_turned else (None, form)
+
+def _names_value(form):
+    "Whether a text names a number, \\cos A and [ABC] among them, or the point (x, y)."
+    if form.kind == "bracket": return all(map(is_name, form.parts))
+    return is_name(form) or bool(_QUANTITY.fullmatch(form.text))
 
 _TURNED = {"<": ">", ">": "<", r"\le": r"\ge", r"\ge": r"\le"}
 _END = {"<": "()", r"\le": "[]"}
@@ -312,6 +401,10 @@ def as_interval(
     if form.kind == "list":
         parts = [as_interval(p) for p in form.parts]
         return Form("union", form.text, tuple(parts)) if all(parts) else None
+    if form.kind == "relation" and form.marks == (r"\ne",) and is_name(form.parts[0]):
+        sides = (_BELOW_ALL, form.parts[1]), (form.parts[1], _ABOVE_ALL)
+        ends = [Form("bracket", form.text, side, ("(", ")")) for side in sides]
+        return Form("union", form.text, tuple(ends))
     if form.kind != "relation" or not set(form.marks) <= set(_TURNED): return None
     if form.marks[0] in (">", r"\ge"): form = turned(form)
     sides, marks = list(form.parts), list(form.marks)
@@ -346,9 +439,9 @@ def any_of(
 
 # %% ../nbs/02_equality.ipynb #cell-29
 ACCEPTED = { # form of the reference: forms in which the answer may come
-    "value": ("value",),    "words":    ("words",),                  "ratio": ("ratio",),
-    "union": ("union",),    "relation": ("relation",),               "base":  ("base", "value"),
-    "set": ("set", "list"), "list":     ("list", "set", "bracket"),  "matrix": ("matrix",),
+    "value": ("value",), "words": ("words",), "ratio": ("ratio", "value"),
+    "union": ("union",), "relation": ("relation",), "base": ("base", "value"),
+    "set": ("set", "list"), "list": ("list", "set", "bracket"), "matrix": ("matrix", "bracket"),
     "bracket": ("bracket", "list")}
 
 def same_form(
@@ -391,8 +484,8 @@ def _is_calculation(form): return set(form.marks) == {"="} and not unknowns(form
 
 def _steps(form, judge):
     "Whether the steps of a chain of equations are true; those with unknowns in them are not asked."
-    numbers = [p.text for p in form.parts[:-1] if not is_name(p) and not unknowns(p.text)]
-    return all_of(judge.value(form.parts[-1].text, p, worked=False) for p in numbers)
+    numbers = [p.text for p in form.parts if not is_name(p) and not unknowns(p.text)]
+    return all_of(judge.value(numbers[-1], p, worked=False) for p in numbers[:-1])
 
 def _as_intervals(a, b):
     if a.kind in ("bracket", "union"): return a, as_interval(b) or b
@@ -431,7 +524,8 @@ def _brackets(a, b, judge):
     return fits and _pairwise(a.parts, b.parts, judge)
 
 def _relations(a, b, judge):
-    "The same sides in the same or in the opposite order, or the same equation up to a factor."
+    "The same sides in either order, or one equation up to a factor; solved if the reference is."
+    if as_interval(a) and not as_interval(b): return False
     ways = [x for x in (b, turned(b)) if x.marks == a.marks]
     verdicts = [_pairwise(a.parts, x.parts, judge) for x in ways]
     if len(a.parts) == 2 and unknowns(a.text) == unknowns(b.text) != set():
@@ -439,6 +533,20 @@ def _relations(a, b, judge):
     return any_of(verdicts)
 
 def _ordered(a, b, judge): return a.marks == b.marks and _pairwise(a.parts, b.parts, judge)
+def _matrices(a, b, judge):
+    "Row by row; a column or row may come as a point, and a matrix as [[1, 2], [3, 4]]."
+    if b.kind == "matrix": return _ordered(a, b, judge)
+    if b.marks == ("(", ")"):
+        return a.marks[0] in (1, len(a.parts)) and _pairwise(a.parts, b.parts, judge)
+    rows = [row.parts if row.kind == "bracket" else (row,) for row in b.parts]
+    return a.marks == (len(rows),) and _pairwise(a.parts, sum(rows, ()), judge)
+
+def _ratios(a, b, judge):
+    "3:4, or the fraction 3/4."
+    if b.kind == "ratio": return _ordered(a, b, judge)
+    two = len(a.parts) == 2
+    return two and judge.value(r"\frac{{{}}}{{{}}}".format(*(p.text for p in a.parts)), b.text)
+
 def _values(a, b, judge): return judge.value(a.text, b.text)
 def _different(a, b, judge): return False # words that are not spelt alike
 def _unions(a, b, judge): return _unordered(a.parts, b.parts, judge)
@@ -448,7 +556,7 @@ def _bases(a, b, judge):
 
 _COMPARE = {
     "value": _values, "words": _different, "base": _bases, "relation": _relations, "list": _lists,
-    "set": _sets, "bracket": _brackets, "union": _unions, "ratio": _ordered, "matrix": _ordered}
+    "set": _sets, "bracket": _brackets, "union": _unions, "ratio": _ratios, "matrix": _matrices}
 
 # %% ../nbs/02_equality.ipynb #cell-31
 _NO_FORMULA = re.compile(r"\\infty|\\emptyset|\\text|\d_\{|\\l?dots")
@@ -482,11 +590,15 @@ def formulas(
     found = (m[m.lastindex].strip(" \n.,;:?") for m in _FORMULA.finditer(question))
     return [f for f in dict.fromkeys(found) if f]
 
+_OPERAND = r"(\d+|[a-zA-Z]|\\pi|\\sqrt\{[^{}]*\}|\([^()]*\))"
+_DIVISION = re.compile(rf"(?<![\w.}})^]){_OPERAND}/{_OPERAND}(?![\w(^!])")
+def _fraction(m): return r"\frac{{{}}}{{{}}}".format(*(side.strip("()") for side in m.groups()))
+
 def _spelt(form):
     "One text for all spellings of a form; a decimal and a fraction stay two."
     number = plain_number(form.text)
-    if number and not re.search("frac|/", form.text): return str(number[0])
-    return re.sub(r"(?<![\w.}])(\d+)/(\d+)(?!\w)", r"\\frac{\1}{\2}", form.text).replace(r"\times", r"\cdot")
+    if number and not re.search(r"frac|/|10\^", form.text): return str(number[0])
+    return _DIVISION.sub(_fraction, form.text).replace(r"\times", r"\cdot")
 
 @lru_cache(64)
 def _copies(question):
@@ -499,12 +611,13 @@ def is_copy(
     b:Form, # of the answer
     question:str,
 )->bool:
-    "Whether an answer is spelt like a formula of the question, or a side, and not like the reference."
+    "Whether an answer is spelt like a formula of the question, or a side of it; not the reference."
     answer = {_spelt(b), _spelt(unnamed(b)[1])}
     reference = {_spelt(a), _spelt(unnamed(a)[1])}
     return bool(answer & _copies(question) - reference)
 
 # %% ../nbs/02_equality.ipynb #cell-35
+_CHOICE = re.compile(r"\(?(?:\\text\{ ?)?\(?([A-E])\)[ }]+(.+)")
 def judged(
     a:str, # the reference, as `extract_answer` returns it
     b:str, # the answer
@@ -514,7 +627,9 @@ def judged(
     "The verdict of a judge on an answer, in whichever reading of its commas fits the reference."
     a, b = tidy(a), tidy(b)
     if not a or not b: return False
-    readings = dict.fromkeys((x, y) for x in (joined(a), a) for y in (joined(b), b))
+    chosen = _CHOICE.fullmatch(b) # (C) 12 is C, and it is 12
+    answers = (joined(b), b, *(chosen.groups() if chosen else ()))
+    readings = dict.fromkeys((x, y) for x in (joined(a), a) for y in answers)
     verdict = any_of(same_form(form_of(x), form_of(y), judge) for x, y in readings)
     if verdict is False or not question: return verdict
     return False if is_copy(form_of(joined(a)), form_of(joined(b)), question) else verdict

@@ -18,12 +18,13 @@ from .equality import QuickJudge, judged
 # %% ../nbs/02_formulas.ipynb #cell-6
 _CONFIG = ConversionConfig(lowercase_symbols=False)
 _BINOMIAL = re.compile(r"\\binom\{([^{}]*)\}\{([^{}]*)\}")
+_PRODUCT = re.compile(r"(\\(?:sin|cos|tan|cot|sec|csc|log|ln) ?\^\{\w+\}\()|(?<=[\d)}])\(")
 def read(
     text:str, # a value, tidied
 ): # a sympy tree
     "The tree of a formula as it stands, nothing evaluated. Raises what the parser raises."
     text = _BINOMIAL.sub(r"\\frac{(\1)!}{(\2)! \\cdot (\1-(\2))!}", text) # else worked out at once
-    text = re.sub(r"(?<=[\d)}])\(", r"\\cdot(", text) # 3(4) is no mixed number
+    text = _PRODUCT.sub(lambda m: m[1] or r"\cdot(", text) # 3(4) is no mixed number
     return latex2sympy(text, is_real=None, normalization_config=None, conversion_config=_CONFIG)
 
 # %% ../nbs/02_formulas.ipynb #cell-9
@@ -56,26 +57,34 @@ def _factors(tree):
     above, below, nodes = [], [], [(tree, True)]
     while nodes:
         node, up = nodes.pop()
-        if node.is_Mul: nodes += [(f, up) for f in node.args]
+        if node.is_Mul: nodes += [(f, up) for f in _written(node.args)]
         elif node.is_Pow and node.args[1] == -1: nodes.append((node.args[0], not up))
         else: (above if up else below).append(node)
     return above, below
 
+def _written(args):
+    "The factors of a product, without the 1 above the line of 1/x."
+    return args[1:] if len(args) == 2 and args[0] == 1 and _is_inverse(args[1]) else args
+
+def _is_inverse(tree): return tree.is_Pow and tree.args[1] == -1
 def _literal(tree): return tree.is_Rational or tree.is_Float
 def _constant(tree): return all(s.name == "i" for s in tree.free_symbols)
 
 def _single_factors(factors):
     "Whether no two factors could be multiplied: 2\\sqrt3 x, but not 2·3, \\sqrt2\\sqrt3 or x·x."
     bases = [f.args[0] if f.is_Pow else f for f in factors]
-    literals = [f for f in factors if _literal(f) and abs(f) != 1]
+    literals = [f for f in factors if _literal(f) and f != -1]
     roots = [f for f in factors if f.is_Pow and _literal(f.args[0])]
     sums = [b for b in bases if b.is_Add and _constant(b)]
     symbols = [b for b in bases if b.is_Symbol]
     return max(map(len, (literals, roots, sums))) <= 1 and len(symbols) == len(set(symbols))
 
+def _is_whole_power(tree): return tree.is_Pow and tree.args[1].is_Integer and tree.args[1] > 1
+
 def _simple_power(base, exponent):
     "Whether a power is one of an unknown, of \\pi, e or a function, or a root in lowest terms."
     if exponent == -1 or not _literal(exponent): return True
+    if exponent in (0, 1) or exponent.is_Integer and _is_whole_power(base): return False
     if exponent.is_Integer: return not _constant(base) or base.is_NumberSymbol or base.is_Function
     if not _literal(base): return True
     if not base.is_Rational or base <= 0: return False
