@@ -64,9 +64,10 @@ def new_base(
     check(known or not there, "folder", str(folder), "holds another model; choose another")
     Run(folder, dict(weights=weights_fingerprint(policy)), config="made_of.json", lock=False)
     if is_main() and not there: # config.json is the last file that is written
-        policy.save(folder/"adapter")
+        adapter = folder.with_name(folder.name + "_adapter")
+        policy.save(adapter)
         how = dict(device="cpu", dtype=torch.bfloat16 if four_bit else policy.dtype, split=False)
-        save_merged(load_policy(policy.name, folder/"adapter", **how), folder, keep=False)
+        save_merged(load_policy(policy.name, adapter, **how), folder, keep=False)
     everyones("merged") # nobody reads before all is written
     how = dict(device=policy.device, dtype=policy.dtype, load_in_4bit=four_bit)
     return load_policy(folder, rank=rank, seed=seed, **how)
