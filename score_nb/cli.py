@@ -333,6 +333,7 @@ def demo_command(a):
     if a.quick: settings = dict(steps=12, n=200, run="runs/quick")
     settings |= {name: value for name, value in vars(a).items() if value is not None}
     argv = [f"--{name}={value}" for name, value in settings.items() if name != "quick"]
+    a.run = settings["run"] # for what is said if it is stopped
     run_command(settings_of("run", COMMANDS["run"], [*argv, "--no-look"]))
 
 # %% ../nbs/17_cli.ipynb #new-15

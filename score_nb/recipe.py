@@ -15,7 +15,8 @@ import torch
 from .core import Run, TrainConfig, check, check_number, is_main
 from .core import read_jsonl, to_jsonl, write_atomic
 from .evals import Report, episodes_html, evaluate, plot_score
-from .models import Policy, load_policy, public_name, read_adapter, weights_fingerprint
+from .models import Policy, check_length, load_policy, public_name
+from .models import read_adapter, weights_fingerprint
 from .reinforce import Objective
 from .report import write_report
 from .stages import stage_one, stage_two
@@ -184,6 +185,8 @@ def score(
     asked = held_out(judge, n)
     for stage in stages[1:]: check_training(task, problems, stage.make, cfg)
     if not isinstance(policy, Policy): policy = load_policy(policy, seed=cfg.seed)
+    for whose, some in ((task, problems), (judge, asked)):
+        check_length(policy, whose, some, attempts, cfg.max_new_tokens)
     facts = dict(model=public_name(policy.name), base_weights=policy.base_fingerprint)
     facts |= dict(start=fingerprint(policy.adapter()), **task.description)
     facts |= dict(problem_set=problems_fingerprint(problems), test_task=judge.description)
