@@ -1,10 +1,10 @@
 """Runs and studies that are killed, or whose disk is full, and go on: are the files the same in the end? See nbs/11a_recipe.ipynb.
 
-  python benchmarks/kills.py run 60      SIGKILL at 60 moments of `score_nb run`; half of them while a file is being renamed
+  python benchmarks/kills.py run 60      SIGKILL in `score_nb run`: at random moments and, every other time, at a rename
   python benchmarks/kills.py study 30    the same of a study's rows stage1 and score, with few conversations a step
   python benchmarks/kills.py disk 20     `score_nb run` on a disk that is full at 20 different sizes (Linux, as root: it mounts one)
 
-Each adds to data/runs/kills/NAME.jsonl: a row a kill. Processes are forked from this one, so that a start costs nothing.
+Each writes data/runs/kills/NAME.jsonl: a row a kill. Processes are forked from this one, so that a start costs nothing.
 """
 import os, random, signal, subprocess, sys, tempfile, time
 from pathlib import Path
