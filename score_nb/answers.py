@@ -52,7 +52,7 @@ _NO_VALUE = re.compile(r"\W{0,9}(?:(?:not|never|neither(?=\s\w))\b"
                        r"|(?:(?:your|the|insert|final)\s){0,3}answer(?![a-z]))", re.I) # $answer$
 
 _STEP = re.compile(r"\b(?:we|us|you|let|first|next|then)\b", re.I) # "First, we add" is no answer
-_NOUN = re.compile(r"(?:[A-Z][a-z]{1,20}|yes|no|true|false|no solutions?)[*_`\s]{0,5}") # Tuesday
+_NOUN = re.compile(r"(?:[A-Z][a-z]{1,20}|yes|no|true|false|even|odd|no solutions?)[*_`\s]{0,5}") # Tuesday
 _SPOKEN = re.compile(r"(?<![\\A-Za-z])(?!sqrt|log|sin|cos|tan|exp)[A-Za-z]{3}")
 def _remark(match)->str: return "" if _SPOKEN.search(match[1]) else match[0] # (a dozen), not (3, 5)
 
@@ -119,7 +119,8 @@ STATEMENTS = {
                      keys=("final answer",), words=3, sentence=True),
     "heading":  _way(r"^[ \t>#*_|]{0,12}(?:<\w{1,6}>|\\[a-z]{4,10}\*?\{)?",
                      r"(?:(?:the|my|final|correct) ){0,2}",
-                     rf"(?:answers?{_NOTE}{_COLON}|ans[.:])", _MARKS, keys=("ans",), sentence=True),
+                     rf"(?:(?:answers?|result){_NOTE}{_COLON}|ans[.:])", _MARKS,
+                     keys=("ans", "result"), sentence=True),
     "tag":      _way(r"<answer>\s{0,9}", keys=("<answer>",), words=3, sentence=True),
     "final":    _way(r"\bfinal answer[\s*_]{0,9}(?:is|are)", _THEREFORE, _MARKS,
                      keys=("final answer",), words=3),
