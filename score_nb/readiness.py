@@ -76,7 +76,7 @@ RULES = { # name -> ({number: its range}, words)
         "or tune the model on right solutions first (page 06)."),
     "all right": (dict(right=ALL),
         "Every attempt is right, so nothing is left to learn. Give harder problems."),
-    "all equal": (dict(right=SOME, equal=(.95, 1)),
+    "all equal": (dict(right=SOME, equal=(.9, 1)),
         "On {equal:.0%} of the problems all samples earn the same, and equal grades cancel out. "
         "Give problems that the model solves at times, or take more samples of each."),
     "no change": (dict(right=NOT_ALL, same=ALL),
