@@ -96,7 +96,8 @@ def sft(
     run, # folder. If it holds a checkpoint of the same settings, the run goes on from there
     attempts:tuple=(2,), # which attempts carry loss
     probe:Callable=None, # policy -> dict of numbers, logged in probe.jsonl before the first step and at every checkpoint
-)->Policy: # with the last adapter, also saved in run/adapter
+    validation=None, # a `Validation` (page 05c) that measures along the way and says which adapter is kept
+)->Policy: # with the last adapter, or the one that `validation` keeps; also saved in run/adapter
     "Supervised fine-tuning: cross-entropy summed over the tokens of the chosen attempts, mean over rows. Raises `SettingError`."
     check(len(episodes) > 0, "episodes", len(episodes), "give at least one")
     episodes, each, clock = only(episodes, attempts), cfg.problems*cfg.samples*cfg.branch, time.perf_counter
@@ -104,10 +105,11 @@ def sft(
     accelerator, optimizer, at_one = Accelerator(cpu=policy.device.type == "cpu"), new_optimizer(policy, cfg), replace(cfg, temperature=1.)
     check(accelerator.num_processes == 1, "processes", accelerator.num_processes, "start one process; several are for `train`")
     run = Run(run, dict(model=policy.name, start=fingerprint(policy.adapter()), method="sft", attempts=list(attempts),
-                        set=f"{len(episodes)} conversations {digest}", **asdict(cfg)))
+                        set=f"{len(episodes)} conversations {digest}", **asdict(cfg), **(validation.settings if validation else {})))
     _, facts = load_checkpoint(run, policy, optimizer) or ({}, dict(step=0, tokens=cfg.tokens))
     run.rewind(facts["step"], known=facts.pop("log", None))
     for file in ("timing.jsonl", "probe.jsonl"): run.rewind(facts["step"] or -1, file)
+    if validation: validation.rewind(run, facts["step"])
     def look(step):
         if probe: run.log({"step": step} | probe(policy), "probe.jsonl")
     if facts["step"] == 0: look(0)
@@ -117,6 +119,7 @@ def sft(
             batch = episodes[torch.tensor(pick(range(len(episodes)), each, cfg.seed, step - 1))]
             done = update(policy, batch, torch.ones(batch.reward.shape), (0.,)*batch.attempts, at_one, accelerator, optimizer, facts["tokens"])
             facts |= dict(step=step, tokens=done["tokens"])
+            if validation and validation.due(step, cfg.steps): validation.measure(policy, run, step)
             learnt = int((batch.turn > 0).sum())
             row = dict(loss=done["loss"], token_loss=done["loss"]*each/learnt, grad_norm=done["grad_norm"], epoch=step*each/len(episodes))
             row |= {f"kl{k}": done["kl"][:, k - 1].mean().item() for k in attempts}
@@ -124,6 +127,7 @@ def sft(
             run.log(dict(step=step, seconds=round(clock() - start, 3), tokens=learnt, budget=facts["tokens"]), "timing.jsonl")
             if step % cfg.save_every == 0 or step == cfg.steps: look(step); save_checkpoint(run, policy, optimizer, {}, facts)
             bar.set_postfix(loss=f"{row['token_loss']:.3g}", refresh=False); bar.update()
+    if validation: validation.keep_best(policy, run)
     policy.save(run.path/"adapter")
     run.save(seconds=round(sum(r["seconds"] for r in run.rows("timing.jsonl")), 1), peak_memory_mb=peak_memory_mb(policy.device))
     return policy
@@ -138,12 +142,14 @@ def spans(
     edges = [steps*i//rounds for i in range(rounds + 1)]
     return [range(a, b) for a, b in zip(edges, edges[1:])]
 
-def in_rounds(policy, task, problems, make, rounds, cfg, run, attempts, probe, **settings)->Policy:
+def in_rounds(policy, task, problems, make, rounds, cfg, run, attempts, probe, validation=None, **settings)->Policy:
     "Collect, `make` a set of it, train on it from the start again: `rounds` times, within one budget. A row a round goes into rounds.jsonl."
+    if validation: validation.check_fits(policy)
     check(len(problems) > 0, "problems", problems, "give at least one problem")
     parts, start, cfg = spans(cfg.steps, rounds), policy.adapter(), cfg.for_task(task)
-    run = Run(run, dict(start=fingerprint(start), rounds=rounds, attempts=list(attempts), **settings, **asdict(cfg)))
+    run = Run(run, dict(start=fingerprint(start), rounds=rounds, attempts=list(attempts), **settings, **asdict(cfg), **(validation.settings if validation else {})))
     run.rewind(0, "rounds.jsonl")
+    measured = []
     for n, steps in enumerate(parts, 1):
         seen = sum((pick(problems, cfg.problems, cfg.seed, s) for s in steps), [])
         traces = collect_traces(policy, task, seen, cfg.samples*cfg.branch, cfg.temperature, cfg.max_new_tokens, named_seed(cfg.seed, "collect", n))
@@ -152,7 +158,13 @@ def in_rounds(policy, task, problems, make, rounds, cfg, run, attempts, probe, *
         run.log(dict(step=n, collected=len(traces), kept=len(kept), updates=len(steps), rows=len(steps)*cfg.problems*cfg.samples*cfg.branch,
                      acc1=round(acc1, 6), acc2=round(acc2, 6)), "rounds.jsonl")
         policy.load_adapter(start)
-        sft(policy, kept, replace(cfg, steps=len(steps)), run.path/f"round{n}", attempts, probe)
+        folder = run.path/f"round{n}"
+        sft(policy, kept, replace(cfg, steps=len(steps)), folder, attempts, probe, validation)
+        if validation: measured.append((validation.best(folder)["score"], n, policy.adapter()))
+    if validation:
+        score, n, adapter = max(measured, key=lambda m: m[0]) # of all rounds, by the same rule
+        policy.load_adapter(adapter)
+        run.save(kept=dict(round=n, score=score))
     policy.save(run.path/"adapter")
     return policy
 
@@ -166,13 +178,14 @@ def star(
     rounds:int=3, # as in the paper
     attempts:tuple=(2,), # which carry loss
     probe:Callable=None, # as for `sft`
-)->Policy: # after the last round, also saved in run/adapter
+    validation=None, # as for `sft`; then the best of all rounds is kept
+)->Policy: # after the last round, or the best of all rounds; also saved in run/adapter
     "STaR (section 4.1; Zelikman et al. 2022). Raises `SettingError`."
-    return in_rounds(policy, task, problems, lambda e: star_set(e, plus), rounds, cfg, run, attempts, probe, method="star", plus=plus)
+    return in_rounds(policy, task, problems, lambda e: star_set(e, plus), rounds, cfg, run, attempts, probe, validation, method="star", plus=plus)
 
-def pair_sft(policy:Policy, task, problems:list, cfg:TrainConfig, run, plus:bool=False, attempts:tuple=(2,), probe:Callable=None)->Policy:
+def pair_sft(policy:Policy, task, problems:list, cfg:TrainConfig, run, plus:bool=False, attempts:tuple=(2,), probe:Callable=None, validation=None)->Policy:
     "Pair-SFT (section 4.1; Welleck et al. 2023): one round, arguments as for `star`. Raises `SettingError`."
-    return in_rounds(policy, task, problems, lambda e: pair_set(e, policy, task, plus, cfg.seed), 1, cfg, run, attempts, probe, method="pair_sft", plus=plus)
+    return in_rounds(policy, task, problems, lambda e: pair_set(e, policy, task, plus, cfg.seed), 1, cfg, run, attempts, probe, validation, method="pair_sft", plus=plus)
 
 # %% ../nbs/06_sft.ipynb #cell-38
 def base_attempts(

@@ -21,7 +21,7 @@ from accelerate import Accelerator, InitProcessGroupKwargs
 from accelerate.tracking import GeneralTracker
 from accelerate.utils import gather_object, patch_environment
 from safetensors import safe_open
-from safetensors.torch import save as to_safetensors
+from safetensors.torch import load_file, save as to_safetensors
 from torch import Tensor
 from tqdm import tqdm
 from .core import Interrupted, Run, SettingError, TrainConfig, check, clear_errors, named_generator, named_seed
@@ -293,12 +293,13 @@ def check_training(task, problems:list, objective:Objective, cfg:TrainConfig):
     check(cfg.problems <= len(problems), "problems", cfg.problems, f"a step takes a problem at most once, and there are {len(problems)}; give at most that many, and more samples of each")
     check(cfg.offline == 0 or objective.attempts > 1, "offline", cfg.offline, f"{objective.name} has one attempt, and if the base makes it nothing is left to learn from; leave it out")
 
-def open_run(path, policy:Policy, task, problems:list, objective:Objective, cfg:TrainConfig)->Run:
+def open_run(path, policy:Policy, task, problems:list, objective:Objective, cfg:TrainConfig, validation=None)->Run:
     "The run folder of these settings: which base and start, which problems, which objective, which numbers. Raises `SettingError`."
     settings = {k: v for k, v in asdict(cfg).items() if k != "max_rows"}                # that one changes no result
     which = dict(model=public_name(policy.name), base_weights=policy.base_fingerprint, start=fingerprint(policy.adapter()),
                  **task.description, problem_set=f"{len(problems)} problems {problems_fingerprint(problems)}",
                  objective=objective.name, credit=objective.credit(torch.eye(objective.attempts)).tolist(), beta=list(objective.beta))
+    if validation: which |= validation.settings
     facts = checkpoint_facts(path) or {}
     known, behind = facts.get("settings"), facts.get("step", 0)
     ended = known is not None and known.get("steps") == cfg.steps
@@ -390,6 +391,7 @@ def train(
     objective:Objective,
     cfg:TrainConfig,
     run, # folder. If it holds a checkpoint of the same settings, the run goes on from there
+    validation=None, # a `Validation` (page 05c) that measures along the way and says which adapter is kept, in place of the training reward
     track=None, # also send the metrics to one of TRACKERS, or to a GeneralTracker of accelerate
     label:str=None, # what the progress line calls this run, default the objective's name
     later:int=0, # steps that follow in other runs; if there are any, the first step says how long all of them take
@@ -399,13 +401,17 @@ def train(
     check_training(task, problems, objective, cfg)
     check_length(policy, task, problems, objective.attempts, cfg.max_new_tokens)
     accelerator, optimizer, start = new_accelerator(policy, cfg, run, track), new_optimizer(policy, cfg), policy.adapter()
-    with accelerator.main_process_first(): run = open_run(run, policy, task, problems, objective, cfg)
+    if validation:
+        check(accelerator.num_processes == 1, "validation", f"in {accelerator.num_processes} processes", "start one process, or leave it out")
+        validation.check_fits(policy)
+    with accelerator.main_process_first(): run = open_run(run, policy, task, problems, objective, cfg, validation)
     main, label, clock = accelerator.is_main_process, label or objective.name, time.perf_counter # the main process alone writes
     with run, StopSignals() as stop:
         best, facts = load_checkpoint(run, policy, optimizer) or (start, dict(step=0, recent=[], score=-1., tokens=cfg.tokens))
         first, window = facts["step"], min(cfg.window, cfg.steps)                     # a run shorter than its window keeps its last adapter sampled from
         if first < window: best, facts["score"] = start, -1.                          # so early, no adapter of such a run is its best yet
         if main: restore_logs(run, facts)
+        if validation: validation.rewind(run, first)
         start_trackers(accelerator, run, first)
         rewarded = objective.credit(torch.eye(objective.attempts)).ne(0).any(0)       # the attempts that earn credit
         try:
@@ -424,6 +430,7 @@ def train(
                         optimizer.step()
                         optimizer.zero_grad()
                         facts |= dict(step=step, recent=recent, tokens=done.pop("tokens"))
+                        if validation and validation.due(step, cfg.steps): validation.measure(policy, run, step)
                         if not main: continue
                         row = metrics(task, policy.tokenizer, episodes, advantage, done.pop("kl")) | done
                         row = {"step": step} | {k: round(v, 6) for k, v in row.items()}
@@ -441,6 +448,7 @@ def train(
             if main and facts["step"] > first: save_checkpoint(run, policy, optimizer, best, facts)
             raise Interrupted(how_to_go_on(label, facts["step"], cfg.steps), e.code) from None
         policy.load_adapter(best)
+        if validation: validation.keep_best(policy, run)
         for tracker in accelerator.trackers: tracker.finish()
         if main: close_run(run, policy, facts)
     everyones("done")                                                                 # nobody goes on before all is written
