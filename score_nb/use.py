@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from .core import SettingError, check, check_number, data_path, named_generator, write_atomic
 from .evals import Table, table
 from .models import Policy, check_length, public_name, quiet, save_tokenizer
-from .rollout import Talk, rollout
+from .rollout import ConversationBatch, rollout
 from .tasks import Problem, Task, get_task
 
 # %% ../nbs/18_use.ipynb #cell-9
@@ -92,16 +92,16 @@ def _pieces(c:SelfCorrector, problem, attempts, temperature, seed):
     c.policy.model.eval()
     policy, messages, limit = c.policy, c.task.prompt(problem), c.limit
     prompt, bridge = policy.prompt_ids(messages), policy.bridge_ids(messages, c.task.correction)
-    talk = Talk(policy, [prompt], len(prompt) + attempts*(limit + 1 + len(bridge)), limit)
+    batch = ConversationBatch(policy, [prompt], len(prompt) + attempts*(limit + 1 + len(bridge)), limit)
     for k in range(1, attempts + 1):
-        if k > 1: talk.append([[policy.end]*(int(talk.last) != policy.end) + bridge])
-        talk.attempt, talk.used, talk.live = talk.attempt + 1, 0*talk.used, ~talk.live
-        if temperature: talk.luck = torch.rand(1, limit, generator=named_generator(seed, "luck", k)).to(policy.device)
-        start, said = int(talk.length), ""
-        while talk.live.any():
-            talk.step(temperature)
-            text = policy.tokenizer.decode(talk.ids[0, start:int(talk.length)].tolist(), skip_special_tokens=True)
-            text = settled(text) if talk.live.any() else text.strip()
+        if k > 1: batch.append([[policy.end]*(int(batch.last) != policy.end) + bridge])
+        batch.attempt, batch.used, batch.live = batch.attempt + 1, 0*batch.used, ~batch.live
+        if temperature: batch.uniforms = torch.rand(1, limit, generator=named_generator(seed, "luck", k)).to(policy.device)
+        start, said = int(batch.length), ""
+        while batch.live.any():
+            batch.sample_token(temperature)
+            text = policy.tokenizer.decode(batch.ids[0, start:int(batch.length)].tolist(), skip_special_tokens=True)
+            text = settled(text) if batch.live.any() else text.strip()
             if text != said and text.startswith(said): yield k, text[len(said):]; said = text # ★
 
 # %% ../nbs/18_use.ipynb #cell-26
