@@ -4,12 +4,12 @@
   python benchmarks/kills.py study 30    the same of a study's rows stage1 and score, with few conversations a step
   python benchmarks/kills.py disk 20     `score_nb run` on a disk that is full at 20 different sizes (Linux, as root: it mounts one)
 
-Each writes data/runs/kills/NAME.jsonl: a row a kill. Processes are forked from this one, so that a start costs nothing.
+Each writes runs/kills/NAME.jsonl, a row a kill; `score_nb store runs/kills --out data/runs/kills` keeps all three as evidence. Processes are forked from this one, so that a start costs nothing.
 """
 import os, random, signal, subprocess, sys, tempfile, time
 from pathlib import Path
 import score_nb.cli, score_nb.recipe
-from score_nb.core import TrainConfig, data_path, to_jsonl, versions, write_atomic
+from score_nb.core import TrainConfig, to_jsonl, versions, write_atomic
 from score_nb.evals import table
 from score_nb.study import run_row
 
@@ -137,5 +137,5 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as d:
         rows = list(full(n, Path(d)) if name == "disk" else killed(name, n, Path(d)))
     first = dict(n=n, same=sum(r["same"] for r in rows), date=time.strftime("%Y-%m-%d"), **versions())
-    write_atomic(data_path("runs", "kills", f"{name}.jsonl"), to_jsonl([first, *rows]))
+    write_atomic(f"runs/kills/{name}.jsonl", to_jsonl([first, *rows]))
     print(first)

@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['KINDS', 'TASK_NAMES', 'OBJECTIVE_NAMES', 'MODEL', 'TASK', 'LIMIT', 'OFTEN', 'TRAINING', 'DETAILS', 'DATA', 'PRESET',
            'OBJECTIVE', 'EVALUATION', 'WEIGHTS', 'WHOLE', 'LEFT', 'DEMO', 'ASK', 'MERGE', 'CARD', 'PUSH', 'STUDY',
-           'PRETRAIN', 'RUN', 'REPORT', 'TRAIN', 'WHOLE_RUN', 'COMMANDS', 'ASCII', 'QUIET', 'HELP', 'VERSION', 'Group',
-           'Command', 'new_parser', 'settings_of', 'eval_command', 'train_command', 'plan_command', 'run_command',
-           'demo_command', 'ask_command', 'find_reports', 'table_command', 'report_command', 'merge_command',
-           'push_command', 'study_command', 'pretrain_command', 'overview', 'Terminated', 'main']
+           'STORE', 'PRETRAIN', 'RUN', 'REPORT', 'TRAIN', 'WHOLE_RUN', 'COMMANDS', 'ASCII', 'QUIET', 'HELP', 'VERSION',
+           'Group', 'Command', 'new_parser', 'settings_of', 'eval_command', 'train_command', 'plan_command',
+           'run_command', 'demo_command', 'ask_command', 'find_reports', 'table_command', 'report_command',
+           'merge_command', 'push_command', 'study_command', 'store_command', 'pretrain_command', 'overview',
+           'Terminated', 'main']
 
 # %% ../nbs/17_cli.ipynb #new-2
 import argparse, codecs, json, os, re, shutil, signal, sys, warnings
@@ -20,7 +21,7 @@ from textwrap import fill
 from typing import NamedTuple
 from . import __version__
 from .core import LARGEST_SEED, Run, SettingError, TrainConfig, check, check_known
-from .core import check_number, closest, is_main
+from .core import check_number, closest, is_main, log_folders
 from .core import read_jsonl, to_jsonl, write_atomic
 
 # %% ../nbs/17_cli.ipynb #new-5
@@ -457,7 +458,7 @@ def _card(a):
     from score_nb.tasks import get_task
     from score_nb.use import model_card, run_table
     reports = find_reports([a.runs])
-    runs = [f.parent for f in sorted(Path(a.runs).rglob("metrics.jsonl"))]
+    runs = sorted(log_folders(a.runs, ("metrics.jsonl",)))
     check(runs, "runs", a.runs, "holds evaluations, but no training run")
     settings = {row[0]: row[-1] for row in run_table(runs).rows}
     task = get_task(settings["task"], a.data_dir)
@@ -490,6 +491,8 @@ STUDY = Group("study", {
     "out": (str, "runs/study", "folder of the study"),
     "n": (int, 1000, "held-out problems"),
     "steps": (int, None, "updates of a whole row (default: the study's budget)")})
+STORE = Group("store", {
+    "out": (str, None, "folder to store them in, under the same names")})
 PRETRAIN = Group("model", {
     "out": (str, "runs/tiny", "folder for the model"),
     "seed": (int, 0, "of text and weights")})
@@ -503,6 +506,14 @@ def study_command(a):
     for name in names: check_known("row", name, ROWS)
     budget = BUDGET if a.steps is None else replace(BUDGET, steps=a.steps)
     _show(table({ROWS[name].title: run_row(name, a.seed, a.out, budget=budget, n=a.n) for name in names}))
+
+def store_command(a):
+    "Keep the settings and the logs of finished runs, in a form that takes a tenth of the room; all commands read it. What is stored already is left as it is."
+    check(a.out, "out", a.out, "name the folder to store the runs in, for instance data/runs/study")
+    from score_nb.stored import store
+    files = store(a.folder, a.out)
+    size = sum(file.stat().st_size for file in files)
+    print(f"wrote {len(files)} files, {size/1e6:.1f} MB, in {a.out}" if files else f"{a.out} holds all of it already")
 
 def pretrain_command(a):
     "Make the embedded tiny Gemma again, from nothing. See the notebook 90_tiny_gemma."
@@ -557,6 +568,9 @@ COMMANDS = { # in the order of `score_nb --help`
         "  score_nb study score multi_turn --seed 0   makes stage1-s0, score-s0, multi_turn-s0\n"
         "  score_nb table runs/study",
         (("rows", "+", "names of rows, or 'all'"),)),
+    "store": Command(store_command, "keep finished runs as evidence: settings and logs", (STORE,),
+        "  score_nb store runs/study --out data/runs/study",
+        (("folder", None, "a run folder, or a folder that holds some"),)),
     "pretrain": Command(pretrain_command, "make the tiny Gemma again", (PRETRAIN,)),
 }
 

@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['Z', 'FIELDS', 'KINDS', 'UNSEEN', 'GREY', 'BLUE', 'GREEN', 'LOSS', 'Interval', 'wilson', 'mean_interval',
-           'paired_interval', 'Picture', 'pairs_of', 'accuracy_report', 'levenshtein', 'edit_ratio', 'Table', 'Report',
-           'evaluate', 'table', 'compare', 'Html', 'safe', 'pick_episodes', 'episode_table', 'episodes_html',
-           'attempt_color', 'plot_attempts', 'plot_transitions', 'plot_edit_ratios', 'plot_training', 'plot_score']
+           'paired_interval', 'Picture', 'pairs_of', 'accuracy_report', 'levenshtein', 'edit_ratio', 'Table',
+           'told_by_id', 'without_told', 'with_told', 'Report', 'evaluate', 'table', 'compare', 'Html', 'safe',
+           'pick_episodes', 'episode_table', 'episodes_html', 'attempt_color', 'plot_attempts', 'plot_transitions',
+           'plot_edit_ratios', 'plot_training', 'plot_score']
 
 # %% ../nbs/05_evals.ipynb #cell-2
 import math, re
@@ -23,9 +24,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from torch import Tensor
 from tqdm import tqdm
-from .core import check, check_number, named_seed
+from .core import SettingError, check, check_number, named_seed
 from .models import Policy, check_length
 from .rollout import rollout
+from .tasks import equation_of
 
 # %% ../nbs/05_evals.ipynb #cell-7
 Z = NormalDist().inv_cdf(.975) # 95 % intervals throughout
@@ -201,6 +203,30 @@ def _number(name, x):
     return f"{100*x:{'+' if name.startswith('Δ') else ''}.1f}".replace("-", "−")
 def _range(name, x): return f"{_number(name, x.low)}…{_number(name, x.high)}"
 
+# %% ../nbs/05_evals.ipynb #told
+def told_by_id(
+    row:dict, # of evals.jsonl
+)->dict: # level, question, reference; {} unless it is a first attempt at an embedded problem
+    "What the id of a row's problem tells."
+    id = row.get("problem")
+    problem = equation_of(id) if row.get("attempt") == 1 and isinstance(id, str) else None
+    return dict(level=problem.level, question=problem.question, reference=problem.answer) if problem else {}
+
+def without_told(
+    row:dict, # of evals.jsonl
+)->dict: # what a stored run holds of it
+    "The row without what its problem's id tells; as it is if it says anything else."
+    told = told_by_id(row)
+    if any(row.get(key) != value for key, value in told.items()): return row
+    return {key: value for key, value in row.items() if key not in told}
+
+def with_told(
+    row:dict, # of evals.jsonl, or of a stored run
+)->dict:
+    "The whole row: the inverse of `without_told`, also in the order of its columns."
+    told = {} if {"level", "question", "reference"} <= row.keys() else told_by_id(row)
+    return {"problem": row["problem"], "attempt": 1, **told, **row} if told else row
+
 # %% ../nbs/05_evals.ipynb #cell-38
 FIELDS = dict(problem=str, attempt=int, text=str, answer=(str, type(None)), level=int, question=str, reference=str, truncated=bool) # of a row
 
@@ -265,13 +291,14 @@ class Report:
     @classmethod
     def from_rows(cls, rows:list)->"Report":
         "The report that `rows` came from. Raises `SettingError` that names the row if one is missing something."
+        rows = [with_told(row) for row in rows]
         check(len(rows) > 0, "rows", rows, "there are none; is evals.jsonl empty?")
         groups = []
         for i, row in enumerate(rows, 1):
             k = row.get("attempt")
             needed = ("problem", "attempt", "text", "answer", "reward") + ("level", "question", "reference")*(k == 1)
             missing = ", ".join(key for key in needed if key not in row)
-            check(not missing, f"row {i}", str(row)[:60], f"has no {missing}; evaluate again")
+            if missing: raise SettingError(f"row {i}", str(row)[:60], f"has no {missing}; evaluate again")
             wrong = next((key for key, kind in FIELDS.items() if key in row and not isinstance(row[key], kind)), None)
             check(wrong is None, f"row {i}, {wrong}", row.get(wrong), "is of the wrong kind; evaluate again")
             check(row["reward"] in (0, 1), f"row {i}, reward", row["reward"], "must be 0 or 1; evaluate again")

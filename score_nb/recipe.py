@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from string import ascii_lowercase
 import torch
-from .core import Run, TrainConfig, check, check_number, is_main
+from .core import Run, TrainConfig, check, check_number, is_log, is_main
 from .core import read_jsonl, to_jsonl, write_atomic
 from .evals import Report, episodes_html, evaluate, plot_score
 from .models import Policy, check_length, load_policy, public_name
@@ -80,7 +80,7 @@ def finished(
 )->bool:
     "Whether the last file of a stage is there, and the adapter that the next one starts from."
     files = ["evals.jsonl"] + ["adapter/adapter_config.json"]*bool(trained)
-    return all((Path(run)/file).is_file() for file in files)
+    return all(is_log(Path(run)/file) for file in files)
 
 def stored_report(
     run, # folder
@@ -88,7 +88,7 @@ def stored_report(
 )->Report:
     "What run/evals.jsonl holds; where there is none, what `ask` says is stored there first."
     file = Path(run)/"evals.jsonl"
-    if not file.is_file(): write_atomic(file, to_jsonl(ask().rows()))
+    if not is_log(file): write_atomic(file, to_jsonl(ask().rows()))
     return Report.from_rows(read_jsonl(file))
 
 def restore(

@@ -18,7 +18,7 @@ from statistics import fmean
 from typing import NamedTuple
 import matplotlib
 from . import __version__
-from .core import SettingError, check, read_jsonl, write_atomic
+from .core import ARCHIVE, SettingError, check, is_log, log_folders, read_bytes, read_jsonl, write_atomic
 from .evals import KINDS, UNSEEN, Html, Picture, Report, pick_episodes, plot_attempts, safe, table
 
 # %% ../nbs/05a_report.ipynb #new-5
@@ -44,9 +44,9 @@ def _json(text):
 
 def _text(file, lost):
     "A file's text, '' if there is none or it cannot be read."
-    try: return file.read_bytes().decode(errors="replace") if file.exists() else ""
-    except OSError as e:
-        lost.append(f"{file.name} cannot be read ({e.strerror})")
+    try: return read_bytes(file).decode(errors="replace") if is_log(file) else ""
+    except SettingError as e:
+        lost.append(f"{file.name}: {e.remedy}")
         return ""
 
 def _steps(file, lost):
@@ -59,7 +59,7 @@ def _steps(file, lost):
 
 def _evaluation(file, lost):
     "The report of evals.jsonl, None if there is none."
-    try: return Report.from_rows(read_jsonl(file)) if file.exists() else None
+    try: return Report.from_rows(read_jsonl(file)) if is_log(file) else None
     except (SettingError, OSError) as e:
         lost.append(f"{file.name}: {e}")
         return None
@@ -91,10 +91,10 @@ def run_folders(
     "The runs below some folders; a training run inside another one is a part of that one. Raises `SettingError` for a folder without any."
     found = {}
     for folder in map(Path, folders):
-        check(folder.exists(), "folder", str(folder), "no such folder")
-        here = {folder.parent} if folder.name in files else {f.parent for name in files for f in folder.rglob(name)}
+        check(is_log(folder), "folder", str(folder), "no such folder")
+        here = {folder.parent} if folder.name in (*files, ARCHIVE) else log_folders(folder, files)
         check(here, "folder", str(folder), f"no {' and no '.join(files)} in it; name a run folder")
-        inner = {f for f in here if not (f/"evals.jsonl").exists() and here & set(f.parents)}
+        inner = {f for f in here if not is_log(f/"evals.jsonl") and here & set(f.parents)}
         found |= {f.resolve(): f for f in sorted(here - inner)}
     return list(found.values())
 

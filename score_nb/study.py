@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Callable
 import torch
-from .core import Run, check, read_jsonl, to_jsonl, write_atomic
+from .core import Run, check, is_log, read_jsonl, to_jsonl, write_atomic
 from .evals import Interval, Report, Table, Z, evaluate
 from .models import Policy, load_policy, public_name
 from .recipe import Stage, finished, run_stages
@@ -217,9 +217,9 @@ def stored_rows(
     out, found = Path(out), {}
     for name, row in rows.items():
         found_here = [f for f in out.glob(f"{name}-s*") if re.fullmatch(rf"{re.escape(name)}-s\d+", f.name)] # not score-s0-old, score-start
-        folders = sorted((f for f in found_here if (f/"evals.jsonl").is_file()), key=seed_of)
+        folders = sorted((f for f in found_here if is_log(f/"evals.jsonl")), key=seed_of)
         if not folders: continue
-        lines = lambda f, file: read_jsonl(f/file) if (f/file).is_file() else []
+        lines = lambda f, file: read_jsonl(f/file) if is_log(f/file) else []
         found[name] = Stored(row.title, [seed_of(f) for f in folders], [Report.from_rows(read_jsonl(f/"evals.jsonl")) for f in folders],
                              [lines(f, "metrics.jsonl") for f in folders], [[r["kl"] for r in lines(f, "kl.jsonl")] or [0., 0.] for f in folders])
     check(found, "folder", str(out), "holds no run of a row; make one with score_nb study")
