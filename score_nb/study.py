@@ -229,7 +229,7 @@ def stored_rows(
 
 
 # %% ../nbs/12_ablations.ipynb #cell-15
-PAPER = {"base": (52.6, 41.4, 4.6, 15.8), "self_refine": (52.8, 51.8, 3.2, 4.2), "star": (55.4, 41.2, 5.4, 19.6), "star_plus": (53.6, 54.0, 2.6, 2.2),
+PAPER = {"base": (52.6, 41.4, 4.6, 15.8), "star": (55.4, 41.2, 5.4, 19.6), "star_plus": (53.6, 54.0, 2.6, 2.2),
          "pair": (52.4, 54.2, 5.4, 3.6), "pair_plus": (55.0, 55.0, 0.0, 0.0), "single_turn": (61.8, 59.4), "fixed_first": (60.4, 60.6), "no_stage1": (59.2, 61.4),
          "unshaped": (60.0, 62.6), "star_stage2": (56.2, 58.4), "score": (60.0, 64.4, 5.8, 1.4)} # MATH, Gemini 1.5 Flash: Acc@t1, Acc@t2, i→c, c→i (Tables 2 and 4)
 
