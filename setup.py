@@ -15,6 +15,6 @@ setup(
     # the folder data/ lies beside the package in a checkout and inside it in a wheel; core.data_path looks in both
     packages=[*find_packages(include=["score_nb", "score_nb.*"]), "score_nb.data"], package_dir={"score_nb.data": "data"},
     package_data={"score_nb.data": ["README.md", "tiny/*"]},
-    install_requires=s["requirements"].split(), extras_require={"dev": s["dev_requirements"].split(), "bench": s["bench_requirements"].split()},
+    install_requires=s["requirements"].split(), extras_require={extra: s[f"{extra}_requirements"].split() for extra in ("dev", "onnx", "docs", "bench")},
     entry_points={"console_scripts": s["console_scripts"].split(), "nbdev": ["score_nb=score_nb._modidx:d"]},
 )

@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['KINDS', 'TASK_NAMES', 'OBJECTIVE_NAMES', 'MODEL', 'TASK', 'LIMIT', 'OFTEN', 'TRAINING', 'DETAILS', 'DATA', 'PRESET',
-           'OBJECTIVE', 'EVALUATION', 'WEIGHTS', 'WHOLE', 'LEFT', 'DEMO', 'ASK', 'MERGE', 'CARD', 'PUSH', 'STUDY',
-           'STORE', 'PRETRAIN', 'RUN', 'REPORT', 'TRAIN', 'WHOLE_RUN', 'COMMANDS', 'ASCII', 'QUIET', 'HELP', 'VERSION',
-           'Group', 'Command', 'new_parser', 'settings_of', 'eval_command', 'train_command', 'plan_command',
+           'OBJECTIVE', 'EVALUATION', 'WEIGHTS', 'WHOLE', 'LEFT', 'DEMO', 'ASK', 'MERGE', 'CARD', 'PUSH', 'EXPORT',
+           'STUDY', 'STORE', 'PRETRAIN', 'RUN', 'REPORT', 'TRAIN', 'WHOLE_RUN', 'COMMANDS', 'ASCII', 'QUIET', 'HELP',
+           'VERSION', 'Group', 'Command', 'new_parser', 'settings_of', 'eval_command', 'train_command', 'plan_command',
            'run_command', 'demo_command', 'ask_command', 'find_reports', 'table_command', 'report_command',
-           'merge_command', 'push_command', 'study_command', 'store_command', 'pretrain_command', 'overview',
-           'Terminated', 'main']
+           'merge_command', 'push_command', 'export_command', 'study_command', 'store_command', 'pretrain_command',
+           'overview', 'Terminated', 'main']
 
 # %% ../nbs/17_cli.ipynb #new-2
 import argparse, codecs, json, os, re, shutil, signal, sys, warnings
@@ -448,6 +448,10 @@ PUSH = Group("push", {
     "folder": (str, None, "what merge wrote, or save_adapter in Python, card included"),
     "name": (str, None, "owner/name on the hub; made if missing"),
     "public": (bool, False, "if it is made, let anyone read it (else it is private)")})
+EXPORT = Group("export", {
+    "format": (str, "onnx", "onnx is the only one"),
+    "model": (str, "tiny", "what the adapters belong to: 'tiny', a folder, or a name on the hub"),
+    "out": (str, None, "folder to write; of a whole run, a folder a stage")})
 
 def _card(a):
     "The card of a merged model, '' if no name was given. Raises `SettingError` for a half of what a card needs."
@@ -484,6 +488,15 @@ def push_command(a):
     check(a.name, "name", a.name, "give owner/name, as on the hub")
     from score_nb.use import push
     print(push(a.folder, a.name, private=not a.public))
+
+def export_command(a):
+    "Write an adapter, every stage of a run, or a model as ONNX, for programs without PyTorch. See the notebook 18a_export."
+    check(a.out, "out", a.out, "give the folder to write")
+    from score_nb.onnx_export import FORMATS, export_folder
+    check_known("format", a.format, FORMATS)
+    from score_nb.tasks import get_task
+    task = get_task(a.task, a.data_dir)
+    for folder in export_folder(a.folder[0], task, a.out, a.model): print("wrote", folder)
 
 # %% ../nbs/17_cli.ipynb #new-19
 STUDY = Group("study", {
@@ -562,6 +575,10 @@ COMMANDS = { # in the order of `score_nb --help`
         "  score_nb merge --adapter runs/demo/stage2/adapter --out merged\n"
         "  score_nb merge --adapter runs/demo/stage2/adapter --out merged \\\n"
         "    --name owner/name --licence apache-2.0 --runs runs/demo"),
+    "export": Command(export_command, "models as ONNX, for a browser or another language", (EXPORT, TASK),
+        "  score_nb export --format onnx runs/demo --out onnx   all of its stages\n"
+        "  score_nb export --format onnx merged --out onnx",
+        (("folder", 1, "an adapter, a training run, a whole run, or a model"),)),
     "push": Command(push_command, "publish a folder on the hub", (PUSH,),
         "  score_nb push --folder merged --name owner/name"),
     "study": Command(study_command, "rows of the paper's table: every method at one budget", (STUDY,),

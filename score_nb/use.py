@@ -127,7 +127,7 @@ def _store(policy, folder, card, *saves):
     check_output(folder, policy.sources)
     folder = Path(folder)
     new = [p for p in (folder, *folder.parents) if not p.exists()]
-    last = "config.json", "adapter_config.json" # a folder that has one is whole
+    last = "config.json", "adapter_config.json", "model.onnx" # a folder that has one is whole
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".") as d, quiet():

@@ -1,0 +1,257 @@
+"""The pages of the site, for MkDocs: the course from the notebooks as they are stored, the API from the modules."""
+import ast, base64, html, json, posixpath, re
+from pathlib import Path
+from fastcore.docments import docments
+from latex2mathml.converter import convert
+from mkdocs.structure.files import File
+
+root = Path(__file__).resolve().parent.parent
+SOURCE = "https://github.com/score-nb/score_nb/blob/main"
+live = Path(__file__).resolve().parent/"build"/"live" # what build.py made for the live page
+SERVED = ".js", ".mjs", ".gz", ".onnx", ".json"
+outputs = {} # key in a page's text -> HTML that Markdown must not touch
+
+# ---- notebooks
+
+def read(name):
+    "Cells of a notebook: kind, source and outputs."
+    cells = json.loads((root/name).read_text(encoding="utf-8"))["cells"]
+    return [(c["cell_type"], "".join(c["source"]), c.get("outputs", [])) for c in cells]
+
+def notebooks():
+    "Names of the course's notebooks in the order in which the index links them, then the others."
+    index = "\n".join(source for kind, source, _ in read("nbs/index.ipynb") if kind == "markdown")
+    table = "\n".join(line for line in index.splitlines() if line.startswith("|"))
+    there = {path.stem for path in (root/"nbs").glob("[!_.]*.ipynb")} - {"index"}
+    linked = [name for name in dict.fromkeys(re.findall(r"\]\((\w+)\.ipynb\)", table)) if name in there]
+    return linked + sorted(there - set(linked))
+
+def facts(name):
+    "A page's title, its claim, and how long it runs, as its first cell says."
+    text = read(f"nbs/{name}.ipynb")[0][1]
+    title, claim = (re.search(pattern, text, re.M) for pattern in (r"^# (.+)", r"^> (.+)"))
+    time = re.search(r"CPU,? (?:about )?(\d+ (?:s|min)\b)", text)
+    return title[1], claim[1] if claim else "", time[1] if time else ""
+
+def page_of(link, here):
+    "Where a link of a notebook leads, as a page beside the page `here`; a link elsewhere stays."
+    target, _, anchor = link.partition("#")
+    if "://" in target or not target: page = target
+    else:
+        place = posixpath.normpath(posixpath.join("nbs", target))
+        page = places.get(place)
+        if page is None: page = f"{SOURCE}/{place}"
+        else: page = posixpath.relpath(page, posixpath.dirname(here) or ".")
+    return page + ("#" + slug(anchor) if anchor else "")
+
+def slug(anchor):
+    "A notebook's anchor as MkDocs makes it of the same heading."
+    return re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", anchor)).strip("-").lower()
+
+ELSEWHERE = re.compile(r"!\[([^\]]*)\]\(https?://[^)]*\)") # a picture that the site does not hold: its words do
+LINK = re.compile(r"(?<!\\)\]\(([^)\s]+)\)")
+LIST = re.compile(r"^ {0,3}(?:[-*]|\d+\.) ")
+
+def prose(text, here):
+    "A text of a notebook as MkDocs' Markdown wants it: links to pages, and an empty line before a list."
+    lines, fenced = [], False
+    for line in text.splitlines():
+        if line.startswith("```"): fenced = not fenced
+        before = lines[-1] if lines else ""
+        if not fenced:
+            code = re.split(r"(`[^`]*`)", line)
+            code[::2] = [LINK.sub(lambda match: f"]({page_of(match[1], here)})", ELSEWHERE.sub(r"\1", part)) for part in code[::2]]
+            line = "".join(code).replace("<details>", '<details markdown="1">')
+            if LIST.match(line) and before.strip() and not LIST.match(before) and not before.startswith("  "):
+                lines.append("")
+        lines.append(line)
+    return "\n".join(lines)
+
+def keep(content):
+    "HTML that is put into the page after Markdown is through with the rest."
+    outputs[key := f"output-{len(outputs)}"] = content
+    return f'<div id="{key}"></div>'
+
+def picture(data, name, about):
+    "An image of the site, made of an output."
+    pictures[f"course/images/{name}.png"] = base64.b64decode(data)
+    about = re.sub(r"[*`$\\]|\]\([^)]*\)|\[|<[^>]+>", "", about.strip().split("\n")[-1])[:200]
+    place = f"course/images/{name}.png"
+    return keep(f'<p class="picture"><img loading="lazy" src="{{base}}{place}" alt="{html.escape(about)}"></p>')
+
+def shown(output, name, about, here):
+    "An output of a cell."
+    data = output.get("data", {})
+    def text(kind): return "".join(data[kind])
+    if "image/png" in data: return picture(text("image/png"), name, about)
+    if "image/svg+xml" in data: return keep(f'<div class="output" data-search-exclude>{text("image/svg+xml")}</div>')
+    if "text/markdown" in data: return prose(text("text/markdown"), here)
+    if "text/html" in data: return keep(f'<div class="output" data-search-exclude>{text("text/html")}</div>')
+    plain = "".join(output["text"]) if "text" in output else text("text/plain")
+    return keep(f'<pre class="output" tabindex="0" data-search-exclude>{html.escape(plain.rstrip())}</pre>')
+
+def markdown_of(notebook, here):
+    "A notebook as Markdown. Hidden cells stay hidden; of exported ones it is said into which module."
+    parts, about, module, count = [], "", "", 0
+    for kind, source, results in read(notebook):
+        marks = re.findall(r"^#\s*\|\s*(\w+):?(.*)$", source, re.M)
+        words = dict((word, rest.strip()) for word, rest in marks)
+        module = words.get("default_exp", module)
+        if kind == "markdown":
+            parts.append(prose(source, here))
+            about = source
+        elif not {"hide", "default_exp"} & words.keys():
+            code = re.sub(r"^#\s*\|.*\n?", "", source, flags=re.M).strip("\n")
+            title = f"score_nb.{module}" if "export" in words else "by hand, it takes long" if {"slow", "gpu"} & words.keys() else ""
+            mark = f'{{.python title="{title}"}}' if title else "python"
+            if "echo" not in words: parts.append(f"````{mark}\n{code}\n````")
+            for result in merged(results):
+                count += 1
+                parts.append(shown(result, f"{Path(notebook).stem}-{count}", about, here))
+    return "\n\n".join(parts)
+
+def merged(results):
+    "Outputs, with text that was printed in pieces in one."
+    whole = []
+    for result in results:
+        if whole and "text" in result and "text" in whole[-1]: whole[-1]["text"] = [*whole[-1]["text"], *result["text"]]
+        else: whole.append(dict(result))
+    return whole
+
+def path_page(names):
+    "The course as a path, with times."
+    lines = ["# The course", "", "Read the pages in order: each builds on those before it. The time is what a page takes to run on a CPU; "
+             "here nothing has to be run, every output is as it was stored.", ""]
+    for name in names:
+        title, claim, time = facts(name)
+        lines += [f"1. [{title}]({name}.md){f' · {time}' * bool(time)}  ", f"    {prose(claim, 'course/index.md')}"]
+    return "\n".join(lines)
+
+# ---- API
+
+def rows(documented):
+    "A table of arguments or fields, from what fastcore reads."
+    lines = ["| | type | default | |", "|---|---|---|---|"]
+    for name, about in documented.items():
+        kind, default = (cell(about[key]) for key in ("anno", "default"))
+        lines.append(f"| `{'returns' if name == 'return' else name}` | {kind} | {default} | {(about['docment'] or '').replace('|', chr(92) + '|')} |")
+    return lines if len(lines) > 2 else []
+
+def cell(value):
+    "A type or a default in a table."
+    text = getattr(value, "__name__", None) or str(value)
+    return "" if "empty" in text else "`" + text.replace("|", "\\|").replace("\n", " ") + "`"
+
+def documented(node, text):
+    "Arguments of a function, or of a class's fields or __init__, with their comments."
+    source = ast.get_source_segment(text, node)
+    try: found = docments(source, full=True)
+    except Exception: return {}
+    return {name: about for name, about in found.items() if name not in ("self", "cls") and any(about.get(key) for key in ("docment", "anno"))}
+
+def signature(node):
+    "How a function is called, in one line."
+    if isinstance(node, ast.ClassDef): return f"class {node.name}({', '.join(map(ast.unparse, node.bases))})".replace("()", "")
+    returns = f" -> {ast.unparse(node.returns)}" if node.returns else ""
+    return f"{node.name}({ast.unparse(node.args)}){returns}"
+
+def entry(node, text, level="##"):
+    "A function or a class of a module, its public methods below."
+    lines = [f"{level} `{node.name}`", "", "````python", signature(node), "````", "", ast.get_docstring(node) or "", ""]
+    lines += rows(documented(node, text))
+    for inner in node.body if isinstance(node, ast.ClassDef) else []:
+        if isinstance(inner, ast.FunctionDef) and not inner.name.startswith("_"): lines += ["", *entry(inner, text, "###")]
+    return lines
+
+def api_page(module):
+    "What a module exports."
+    text = (root/f"score_nb/{module}.py").read_text(encoding="utf-8")
+    tree = ast.parse(text)
+    pages = dict.fromkeys(re.findall(r"^# %% \.\./nbs/(\w+)\.ipynb", text, re.M))
+    known = "\n".join(re.findall(r"^__all__ = (\[.*?\])", text, re.M | re.S))
+    public = ast.literal_eval(known) if known else []
+    lines = [f"# score_nb.{module}", "", ast.get_docstring(tree) or "", "",
+             "Explained on " + ", ".join(f"[{facts(page)[0]}](../course/{page}.md)" for page in pages) + "." if pages else ""]
+    for node in tree.body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name in public: lines += ["", *entry(node, text)]
+    return "\n".join(lines)
+
+def modules(names):
+    "Modules in the order of the course."
+    first = {}
+    for path in sorted((root/"score_nb").glob("[!_]*.py")):
+        page = re.search(r"^# %% \.\./nbs/(\w+)\.ipynb", path.read_text(encoding="utf-8"), re.M)
+        if page: first[path.stem] = names.index(page[1]) if page[1] in names else len(names)
+    return sorted(first, key=first.get)
+
+# ---- what MkDocs asks
+
+places, pictures = {}, {} # file of the repository -> page; picture's place -> bytes
+
+def on_config(config):
+    "The navigation, from the notebooks' own order."
+    names = notebooks()
+    places.update({f"nbs/{name}.ipynb": f"course/{name}.md" for name in names})
+    places.update({"nbs/index.ipynb": "index.md", "benchmarks/benchmarks.ipynb": "benchmarks.md",
+                   "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changes.md"})
+    course = [{label(name, names): f"course/{name}.md"} for name in names]
+    api = [{f"score_nb.{module}": f"api/{module}.md"} for module in modules(names)]
+    config.nav = [{"score_nb": "index.md"}, {"Watch it correct itself": "live/index.md"},
+                  {"The course": ["course/index.md", *course]}, {"Benchmarks": "benchmarks.md"},
+                  {"API": ["api/index.md", *api]}, {"Changes": "changes.md"}, {"Contributing": "contributing.md"}]
+    return config
+
+def label(name, names):
+    "A page in the navigation: its number, and its title up to the colon where that tells it from the others."
+    short = [facts(other)[0].partition(":")[0] for other in names]
+    mine = short[names.index(name)]
+    title = mine if short.count(mine) == 1 else facts(name)[0].partition(": ")[2].capitalize()
+    return f"{name.partition('_')[0]} {title}"
+
+START = '[Watch it correct itself](live/index.md){ .md-button .md-button--primary } [Start the course](course/index.md){ .md-button }'
+
+def landing():
+    "The index, with two ways on after its first paragraphs."
+    first, rest = markdown_of("nbs/index.ipynb", "index.md").split('<div id="output-', 1)
+    return f'{first}\n{START}\n\n<div id="output-{rest}'
+
+def on_files(files, config):
+    "Every page, made of the repository's files."
+    names = notebooks()
+    texts = {"index.md": landing(), "course/index.md": path_page(names), "benchmarks.md": markdown_of("benchmarks/benchmarks.ipynb", "benchmarks.md")}
+    texts |= {f"course/{name}.md": markdown_of(f"nbs/{name}.ipynb", f"course/{name}.md") for name in names}
+    texts |= {f"api/{module}.md": api_page(module) for module in modules(names)}
+    about = {module: ast.get_docstring(ast.parse((root/f"score_nb/{module}.py").read_text(encoding="utf-8"))) for module in modules(names)}
+    texts["api/index.md"] = "# API\n\nOne module a page, in the order of the course.\n\n" + "\n".join(f"- [score_nb.{module}]({module}.md): {text}" for module, text in about.items())
+    for file in ("CHANGELOG.md", "CONTRIBUTING.md"): texts[places[file]] = (root/file).read_text(encoding="utf-8")
+    models = {f"live/data/{path.relative_to(live).as_posix()}": path.read_bytes() for path in live.rglob("*") if path.suffix in SERVED}
+    for uri, content in (texts | pictures | models).items(): files.append(File.generated(config, uri, content=content))
+    return files
+
+def mathml(match):
+    "A formula of LaTeX as the browser draws it by itself."
+    display = match[1] == "div"
+    formula = html.unescape(match[2]).strip()[2:-2]
+    return convert(formula, display="block" if display else "inline")
+
+def lighter(text):
+    "Code without what its colours do not need, and not searched: half of a page's weight."
+    text = re.sub(r'<span class="(?:n|p|o|w|nb|mi|bp)">([^<]*)</span>', r"\1", text)
+    return re.sub(r'<div class="([^"]*\bhighlight)">', r'<div class="\1" data-search-exclude>', text)
+
+def on_page_content(text, page, config, files):
+    "Outputs and formulas, put in their places."
+    text = lighter(text)
+    base = "../" * page.url.rstrip("/").count("/") + ("../" if page.url.rstrip("/") else "")
+    text = re.sub(r'<div id="(output-\d+)"></div>', lambda match: outputs[match[1]].replace("{base}", base), text)
+    text = re.sub(r'<(div|span) class="arithmatex">(.*?)</\1>', mathml, text, flags=re.S)
+    return text
+
+def on_page_markdown(text, page, config, files):
+    "What the live page says of its models."
+    if page.file.src_uri != "live/index.md": return text
+    if not (live/"models.json").is_file(): return text.replace("{{held_out}}", "").replace("{{origin}}", "This copy of the site was built without the models.")
+    facts = json.loads((live/"models.json").read_text(encoding="utf-8"))
+    held_out = facts["models"][0]["stored"]["n"]
+    origin = f"The models here come from one run of `score_nb demo`: {facts['steps']} updates a stage, seed {facts['seed']}."
+    return text.replace("{{held_out}}", f"{held_out:,}").replace("{{origin}}", origin)
