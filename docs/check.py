@@ -1,8 +1,10 @@
 """What the site must hold:    python docs/check.py _docs
-Every internal link leads to a page and an anchor that are there, and no page is heavy. Where a Chromium is found, the live page
-is tried in it: the tokenizer against Python's on a thousand problems, greedy answers against `rollout` on a hundred, the keyboard,
-a phone's width, and a console without errors. Where none is, it says that it skips."""
-import argparse, functools, gzip, html.parser, http.server, json, os, shutil, subprocess, sys, tempfile, threading, time
+Every internal link leads to a page and an anchor that are there, and no page is heavy. Where a
+Chromium is found, the live page is tried in it: the tokenizer against Python's on a thousand
+problems, greedy answers against `rollout` on a hundred, the keyboard, a phone's width, and a
+console without errors. Where none is, it says that it skips."""
+import argparse, base64, functools, gzip, html.parser, http.server, json
+import os, shutil, subprocess, tempfile, threading, time
 from pathlib import Path
 from urllib.parse import unquote, urljoin, urlparse
 
@@ -18,8 +20,10 @@ class Links(html.parser.HTMLParser):
         found = dict(attributes)
         self.anchors |= {found[name] for name in ("id", "name") if found.get(name)}
         if tag in ("a", "area") and found.get("href"): self.links.append(found["href"])
-        if tag in ("script", "img", "iframe") and found.get("src"): self.loaded.append((tag, found["src"]))
-        if tag == "link" and found.get("href") and found.get("rel") in ("stylesheet", "icon", "modulepreload"): self.loaded.append((tag, found["href"]))
+        loads = tag == "link" and found.get("rel") in ("stylesheet", "icon", "modulepreload")
+        if loads and found.get("href"): self.loaded.append((tag, found["href"]))
+        if tag in ("script", "img", "iframe") and found.get("src"):
+            self.loaded.append((tag, found["src"]))
 
 def place(site, page, link):
     "The file of the site that a link leads to, and the anchor; None for a link elsewhere."
@@ -34,22 +38,27 @@ def check_links(site):
     wrong, count, heavy = [], 0, {}
     for page, found in pages.items():
         if page.name == "404.html": continue
-        for link in [*found.links, *(where for _, where in found.loaded)]:
+        name, loaded = page.relative_to(site), [where for _, where in found.loaded]
+        for link in [*found.links, *loaded]:
             target = place(site, page, link)
             if target is None:
-                if (link in (where for _, where in found.loaded)) and not link.startswith("data:"): wrong.append(f"{page.relative_to(site)} loads {link[:80]} from elsewhere")
+                strange = link in loaded and not link.startswith("data:")
+                if strange: wrong.append(f"{name} loads {link[:80]} from elsewhere")
                 continue
             count += 1
             file, anchor = target
-            if not file.is_file(): wrong.append(f"{page.relative_to(site)}: {link} is not there")
-            elif file in pages and anchor not in pages[file].anchors: wrong.append(f"{page.relative_to(site)}: {link} names no anchor")
+            if not file.is_file(): wrong.append(f"{name}: {link} is not there")
+            elif file in pages and anchor not in pages[file].anchors:
+                wrong.append(f"{name}: {link} names no anchor")
         files = [place(site, page, where) for tag, where in found.loaded if tag != "img"]
-        heavy[page] = sum(packed(file) for file in {page, *(file for file, _ in filter(None, files))} if file.is_file())
+        needed = {page, *(file for file, _ in filter(None, files))}
+        heavy[page] = sum(packed(file) for file in needed if file.is_file())
     heaviest = max(heavy, key=heavy.get)
-    print(f"{len(pages)} pages, {count} internal links; the heaviest page, pictures aside, is {heaviest.relative_to(site)} with {heavy[heaviest]/1000:.0f} kB as servers send it")
-    if heavy[heaviest] > 300_000: wrong.append(f"{heaviest.relative_to(site)} weighs {heavy[heaviest]:,} bytes")
-    index = site/"search"/"search_index.json"
-    print(f"the search index, fetched once: {packed(index)/1000:.0f} kB")
+    index = packed(site/"search"/"search_index.json")
+    print(f"{len(pages)} pages, {count:,} internal links; packed, as servers send it, the heaviest "
+          f"({heaviest.relative_to(site)}) has {heavy[heaviest]/1000:.0f} kB besides its pictures, "
+          f"and the search index, fetched once, {index/1000:.0f} kB")
+    if heavy[heaviest] > 300_000: wrong.append(f"{heaviest.relative_to(site)} is too heavy")
     return wrong
 
 @functools.cache
@@ -57,11 +66,11 @@ def packed(file): return len(gzip.compress(file.read_bytes(), 6))
 
 # ---- a Chromium
 
-FLAGS = ("--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-component-update "
-         "--disable-sync --remote-debugging-pipe --enable-automation").split()
+FLAGS = ("--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking "
+         "--disable-component-update --disable-sync --remote-debugging-pipe --enable-automation")
 
 class Browser:
-    "A headless Chromium, spoken to through two pipes. `said` holds what its console said, and what went wrong."
+    "A headless Chromium, spoken to through two pipes. `said` is what its console said."
     def __init__(self, program):
         self.folder = tempfile.TemporaryDirectory()
         (theirs_in, self.out), (self.into, theirs_out) = os.pipe(), os.pipe()
@@ -69,11 +78,13 @@ class Browser:
             first, second = os.dup(theirs_in), os.dup(theirs_out)
             os.dup2(first, 3)
             os.dup2(second, 4)
-        self.process = subprocess.Popen([program, *FLAGS, f"--user-data-dir={self.folder.name}", "about:blank"], stderr=subprocess.DEVNULL,
-                                        stdout=subprocess.DEVNULL, preexec_fn=pipes, close_fds=False)
+        words = [program, *FLAGS.split(), f"--user-data-dir={self.folder.name}", "about:blank"]
+        self.process = subprocess.Popen(words, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                        preexec_fn=pipes, close_fds=False)
         self.number, self.rest, self.said, self.session = 0, b"", [], None
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        attached = self.call("Target.attachToTarget", targetId=target, flatten=True)
+        self.session = attached["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"): self.call(f"{domain}.enable")
 
     def message(self):
@@ -85,7 +96,8 @@ class Browser:
     def call(self, method, **params):
         "Call a method of the protocol; events that come meanwhile are noted."
         self.number += 1
-        request = dict(id=self.number, method=method, params=params) | (dict(sessionId=self.session) if self.session else {})
+        request = dict(id=self.number, method=method, params=params)
+        if self.session: request["sessionId"] = self.session
         os.write(self.out, json.dumps(request).encode() + b"\0")
         while (answer := self.message()).get("id") != self.number: self.note(answer)
         if "error" in answer: raise RuntimeError(f"{method}: {answer['error']}")
@@ -93,22 +105,28 @@ class Browser:
 
     def note(self, event):
         "Keep what the console says."
-        params = event.get("params", {})
-        if event.get("method") == "Runtime.consoleAPICalled": self.said.append(f"{params['type']}: {[a.get('value') for a in params['args']]}")
-        if event.get("method") == "Runtime.exceptionThrown": self.said.append(f"exception: {params['exceptionDetails'].get('exception', {}).get('description')}")
-        if event.get("method") == "Log.entryAdded": self.said.append(f"{params['entry']['level']}: {params['entry']['text']} {params['entry'].get('url', '')}")
+        what, params = event.get("method"), event.get("params", {})
+        if what == "Runtime.consoleAPICalled":
+            self.said.append(f"{params['type']}: {[word.get('value') for word in params['args']]}")
+        if what == "Runtime.exceptionThrown":
+            self.said.append(f"exception: {params['exceptionDetails'].get('exception')}")
+        if what == "Log.entryAdded":
+            entry = params["entry"]
+            self.said.append(f"{entry['level']}: {entry['text']} {entry.get('url', '')}")
 
     def value(self, expression):
         "What an expression, or the promise that it is, comes to on the page."
-        answer = self.call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
-        if "exceptionDetails" in answer: raise RuntimeError(answer["exceptionDetails"].get("exception", {}).get("description"))
+        how = dict(awaitPromise=True, returnByValue=True)
+        answer = self.call("Runtime.evaluate", expression=expression, **how)
+        if "exceptionDetails" in answer: raise RuntimeError(str(answer["exceptionDetails"]))
         return answer["result"].get("value")
 
     def until(self, expression, seconds):
         "Wait until an expression is true; the seconds that it took."
         start = time.time()
         while not self.value(expression):
-            if time.time() > start + seconds: raise TimeoutError(f"not within {seconds} s: {expression}")
+            late = time.time() > start + seconds
+            if late: raise TimeoutError(f"not within {seconds} s: {expression}")
             time.sleep(.02)
         return time.time() - start
 
@@ -119,18 +137,19 @@ class Browser:
 
     def key(self, name, code=None):
         "Press a key."
-        text = {"Enter": "\r", " ": " "}.get(name)
         which = dict(key=name, code=name, windowsVirtualKeyCode=code or 0)
-        self.call("Input.dispatchKeyEvent", type="keyDown", **which, **(dict(text=text) if text else {}))
+        text = dict(text="\r") if name == "Enter" else {}
+        self.call("Input.dispatchKeyEvent", type="keyDown", **which, **text)
         self.call("Input.dispatchKeyEvent", type="keyUp", **which)
 
     def width(self, pixels, height=900):
         phone = pixels < 600
-        self.call("Emulation.setDeviceMetricsOverride", width=pixels, height=height, deviceScaleFactor=2 if phone else 1, mobile=phone)
+        size = dict(width=pixels, height=height, deviceScaleFactor=1 + phone, mobile=phone)
+        self.call("Emulation.setDeviceMetricsOverride", **size)
 
     def picture(self, file):
-        import base64
-        Path(file).write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))
+        data = self.call("Page.captureScreenshot", format="png")["data"]
+        Path(file).write_bytes(base64.b64decode(data))
 
     def close(self):
         self.process.terminate()
@@ -142,26 +161,31 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 def serve(site):
     "The site on a free port of this machine, as any plain server has it."
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(site)))
+    handler = functools.partial(Quiet, directory=str(site))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return f"http://127.0.0.1:{server.server_address[1]}/"
 
 # ---- the live page
 
+ODD = ["x = 5 €", "  two  spaces ", "don't we'll", "a\n\n b\t", "٣ ½ ²", "émigré 😀",
+       "<start_of_turn>user", "", "<eos>x", "3·5=15, 15+47=62", "\u3000x\u00a0y"]
+
 def check_tokenizer(browser, problems):
-    "The same ids as Python's, over the problems, their conversations, and text that no problem holds."
+    "The same ids as Python's, over conversations about problems, and texts of other kinds."
     from tokenizers import Tokenizer
-    tokenizer = Tokenizer.from_str(browser.value("fetch('data/tokenizer.json').then(r => r.text())"))
-    chat = browser.value("page.chat")
-    odd = ["x = 5 €", "  two  spaces ", "don't we'll", "a\n\n b\t", "٣ ½ ²", "émigré 😀", "<start_of_turn>user", "", "<eos>x", "3·5=15, 15+47=62", "\u3000x\u00a0y"]
-    texts = [chat["before"] + question + chat["after"] + "x = 12." + chat["bridge"] for question in problems] + odd
+    file = browser.value("fetch('data/tokenizer.json').then(answer => answer.text())")
+    tokenizer, chat = Tokenizer.from_str(file), browser.value("page.chat")
+    def conversation(question):
+        return chat["before"] + question + chat["after"] + "x = 12." + chat["bridge"]
+    texts = [*map(conversation, problems), *ODD]
     wanted = [tokenizer.encode(text, add_special_tokens=False).ids for text in texts]
     found = browser.value(f"{json.dumps(texts)}.map(text => page.tokenizer.encode(text))")
     different = [text for text, a, b in zip(texts, wanted, found, strict=True) if a != b]
     back = browser.value(f"{json.dumps(wanted)}.map(ids => page.tokenizer.decode(ids))")
-    lost = [text for text, ids, b in zip(texts, wanted, back, strict=True) if tokenizer.decode(ids) != b]
-    assert len(problems) >= 1000 and not different and not lost, (len(problems), different[:3], lost[:3])
-    print(f"tokenizer: the same ids and text for {len(texts):,} texts, {len(problems):,} problems among them")
+    lost = [b for ids, b in zip(wanted, back, strict=True) if tokenizer.decode(ids) != b]
+    assert len(problems) >= 1000 and not different and not lost, (different[:3], lost[:3])
+    print(f"tokenizer: the same ids and text for {len(problems):,} problems and {len(ODD)} others")
 
 def check_answers(browser, run, questions):
     "Greedy answers of each model in the browser, against `rollout`."
@@ -173,17 +197,24 @@ def check_answers(browser, run, questions):
     for place, stage in enumerate(("base", "stage1", "stage2")):
         adapter = None if stage == "base" else run/stage/"adapter"
         policy = load_policy(adapter=adapter, device="cpu", dtype=torch.float32)
-        episodes = rollout(policy, task, [Problem("", question, "") for question in questions], temperature=0)
+        problems = [Problem("", question, "") for question in questions]
+        episodes = rollout(policy, task, problems, temperature=0)
         wanted = list(zip(*(episodes.texts(policy.tokenizer, k) for k in (1, 2))))
         start, found = time.time(), []
         for question in questions:
             texts = browser.value(f"page.models[{place}].ask({json.dumps(question)}, 2, 0, false)")
             found.append(tuple(text["text"] for text in texts))
-        different = [both for both in zip(questions, wanted, found, strict=True) if both[1] != both[2]]
+        seconds = (time.time() - start)/len(questions)
+        different = [both for both in zip(wanted, found, strict=True) if both[0] != both[1]]
         assert not different, (stage, len(different), different[:3])
-        print(f"{stage}: {len(questions)} problems, both attempts text for text as rollout's; {(time.time() - start)/len(questions):.2f} s a problem", flush=True)
+        print(f"{stage}: {len(questions)} problems, both attempts text for text as rollout's; "
+              f"{seconds:.2f} s a problem", flush=True)
 
 SETTLED = "document.querySelectorAll('.attempt .right, .attempt .wrong').length"
+STATUS = "document.getElementById('live-status')?.textContent"
+READY = f"{STATUS}?.startsWith('Ready')"
+FOCUS = "document.activeElement.id || document.activeElement.textContent"
+ASK = "document.getElementById('live-question').form.requestSubmit()"
 
 def check_use(browser, address):
     "A question with the keyboard alone: how soon the first answer is there, and what is said."
@@ -193,7 +224,7 @@ def check_use(browser, address):
     browser.key("Enter", 13)
     first = browser.until(f"{SETTLED} > 0", 60)
     every = browser.until(f"{SETTLED} == 6", 60)
-    assert "The answer is 7" in browser.value("document.getElementById('live-status').textContent")
+    assert "The answer is 7" in browser.value(STATUS)
     assert browser.value("page.models.every(model => model.count.n == 1)")
     browser.value("document.querySelector('.attempt').focus()")
     browser.key("ArrowRight", 39)
@@ -203,30 +234,40 @@ def check_use(browser, address):
     browser.value("document.getElementById('live-question').focus()")
     for _ in range(5):
         browser.key("Tab", 9)
-        order.append(browser.value("document.activeElement.id || document.activeElement.textContent"))
+        order.append(browser.value(FOCUS))
     assert order[:4] == ["Ask", "live-another", "live-attempts", "live-temperature"], order
     browser.value("document.getElementById('live-attempts').value = '3'")
-    browser.value("document.getElementById('live-question').form.requestSubmit()")
+    browser.value(ASK)
     browser.until(f"{SETTLED} == 9", 60)
-    print(f"keyboard: first answer {first:.2f} s after Enter, all six after {first + every:.2f} s; three attempts; token: {said}")
+    print(f"keyboard: first answer {first:.2f} s after Enter, all six after {first + every:.2f} s; "
+          f"then three attempts. Token: {said}")
 
 def check_widths(browser, address, pages):
     "No page is wider than its screen, whatever its tables."
+    overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
     for width in (390, 1280):
         browser.width(width)
         for page in pages:
             browser.open(address + page)
-            wide = browser.value("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+            wide = browser.value(overflow)
             assert wide <= 0, (page, width, wide)
     print(f"widths: {len(pages)} pages fit 390 and 1280 pixels")
 
 def check_without(browser, address):
     "Without WebAssembly the page says so."
-    script = browser.call("Page.addScriptToEvaluateOnNewDocument", source="delete globalThis.WebAssembly")
+    source = "delete globalThis.WebAssembly"
+    browser.call("Page.addScriptToEvaluateOnNewDocument", source=source)
     browser.open(address + "live/")
-    browser.until("document.getElementById('live-status').textContent.includes('no WebAssembly')", 20)
-    browser.call("Page.removeScriptToEvaluateOnNewDocument", identifier=script["identifier"])
+    browser.until(f"{STATUS}.includes('no WebAssembly')", 20)
     print("without WebAssembly the page says so")
+
+def check_download(site):
+    "How much the live page fetches."
+    files = [file for file in (site/"live"/"data").iterdir() if file.is_file()]
+    files += (site/"live"/"data").glob("*/model.onnx")
+    size = sum(file.stat().st_size for file in files)
+    print(f"the live page fetches {size/1e6:.1f} MB, runtime included")
+    assert size < 20e6, size
 
 def check_live(program, site, run, count, pictures):
     "Everything that needs a browser."
@@ -234,17 +275,17 @@ def check_live(program, site, run, count, pictures):
     pages = [f"course/{file.parent.name}/" for file in sorted(site.glob("course/*/index.html"))]
     try:
         browser.width(1280)
-        browser.open(address + "live/", "document.getElementById('live-status')?.textContent.startsWith('Ready')")
-        data = sum(file.stat().st_size for file in (site/"live"/"data").rglob("*") if file.is_file() and file.name not in ("chat.json", "tokenizer_config.json") and not (file.name == "tokenizer.json" and file.parent.name != "data"))
-        print(f"the live page fetches {data/1e6:.1f} MB, runtime included")
-        assert data < 20e6, data
+        browser.open(address + "live/", READY)
+        check_download(site)
         check_use(browser, address)
         if pictures: browser.picture(pictures/"live-1280.png")
-        questions = browser.value("page.problems.map(problem => questionOf(problem, page.wordings))")
+        questions = browser.value("page.problems.map(one => questionOf(one, page.wordings))")
         from score_nb.tasks import get_task
-        check_tokenizer(browser, [problem.question for problem in get_task("equations").load("train", 1000)] + questions)
+        others = [problem.question for problem in get_task("equations").load("train", 1000)]
+        check_tokenizer(browser, others + questions)
         check_answers(browser, run, questions[:count])
-        check_widths(browser, address, ["", "live/", "course/", *pages[:: 1 if count > 50 else 6], "api/rollout/"])
+        some = pages if count >= 100 else pages[::6]
+        check_widths(browser, address, ["", "live/", "course/", *some, "api/rollout/"])
         if pictures: pictured(browser, address, pictures)
         errors = [line for line in browser.said if not line.startswith(("log", "info", "debug"))]
         assert not errors, errors
@@ -254,32 +295,41 @@ def check_live(program, site, run, count, pictures):
 
 def pictured(browser, address, folder):
     "Screenshots, to be looked at."
+    shown = dict(landing="", course="course/", rollout="course/04_rollout/", api="api/rollout/")
     for width in (1280, 390):
         browser.width(width)
-        for name, page in (("landing", ""), ("course", "course/"), ("rollout", "course/04_rollout/"), ("ablations", "course/12_ablations/"), ("api", "api/rollout/")):
+        for name, page in shown.items():
             browser.open(address + page)
             time.sleep(.5)
             browser.picture(folder/f"{name}-{width}.png")
-    browser.open(address + "live/", "document.getElementById('live-status')?.textContent.startsWith('Ready')")
-    browser.value("document.getElementById('live-question').form.requestSubmit()")
+    browser.open(address + "live/", READY)
+    browser.value(ASK)
     browser.until(f"{SETTLED} == 6", 60)
     browser.value("document.getElementById('live-form').scrollIntoView()")
     browser.picture(folder/"live-390.png")
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+CHROMIUMS = "chromium", "chromium-browser", "google-chrome", "chrome"
+
+def arguments():
+    "What was typed."
+    plain = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=plain)
     parser.add_argument("site", type=Path)
-    parser.add_argument("--run", type=Path, default=Path("runs/demo"), help="the run folder that the models come from")
-    parser.add_argument("--problems", type=int, default=100, help="that are answered in the browser and by rollout")
+    parser.add_argument("--run", type=Path, default=Path("runs/demo"), help="of its models")
+    parser.add_argument("--problems", type=int, default=100, help="asked here and there")
     parser.add_argument("--pictures", type=Path, help="folder for screenshots")
     parser.add_argument("--links-only", action="store_true")
-    given = parser.parse_args()
+    return parser.parse_args()
+
+def main():
+    given = arguments()
     wrong = check_links(given.site.resolve())
     if wrong: raise SystemExit("\n".join(wrong))
     if given.links_only: return
-    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+    program = next(filter(None, map(shutil.which, CHROMIUMS)), None)
     if program is None: return print("no Chromium here: the live page is not tried")
-    if not (given.site/"live"/"data"/"models.json").is_file(): return print("the site has no models: the live page is not tried")
+    models = given.site/"live"/"data"/"models.json"
+    if not models.is_file(): return print("the site has no models: the live page is not tried")
     check_live(program, given.site.resolve(), given.run.resolve(), given.problems, given.pictures)
 
 if __name__ == "__main__": main()

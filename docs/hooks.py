@@ -1,4 +1,4 @@
-"""The pages of the site, for MkDocs: the course from the notebooks as they are stored, the API from the modules."""
+"""The pages of the site, for MkDocs: the course from the notebooks, the API from the modules."""
 import ast, base64, html, json, posixpath, re
 from pathlib import Path
 from fastcore.docments import docments
@@ -23,7 +23,8 @@ def notebooks():
     index = "\n".join(source for kind, source, _ in read("nbs/index.ipynb") if kind == "markdown")
     table = "\n".join(line for line in index.splitlines() if line.startswith("|"))
     there = {path.stem for path in (root/"nbs").glob("[!_.]*.ipynb")} - {"index"}
-    linked = [name for name in dict.fromkeys(re.findall(r"\]\((\w+)\.ipynb\)", table)) if name in there]
+    links = dict.fromkeys(re.findall(r"\]\((\w+)\.ipynb\)", table))
+    linked = [name for name in links if name in there]
     return linked + sorted(there - set(linked))
 
 def facts(name):
@@ -48,22 +49,23 @@ def slug(anchor):
     "A notebook's anchor as MkDocs makes it of the same heading."
     return re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", anchor)).strip("-").lower()
 
-ELSEWHERE = re.compile(r"!\[([^\]]*)\]\(https?://[^)]*\)") # a picture that the site does not hold: its words do
+ELSEWHERE = re.compile(r"!\[([^\]]*)\]\(https?://[^)]*\)") # a picture that is not the site's
 LINK = re.compile(r"(?<!\\)\]\(([^)\s]+)\)")
 LIST = re.compile(r"^ {0,3}(?:[-*]|\d+\.) ")
 
 def prose(text, here):
-    "A text of a notebook as MkDocs' Markdown wants it: links to pages, and an empty line before a list."
+    "A text of a notebook as MkDocs wants it: links to pages, an empty line before a list."
+    def linked(match): return f"]({page_of(match[1], here)})"
     lines, fenced = [], False
     for line in text.splitlines():
         if line.startswith("```"): fenced = not fenced
         before = lines[-1] if lines else ""
         if not fenced:
             code = re.split(r"(`[^`]*`)", line)
-            code[::2] = [LINK.sub(lambda match: f"]({page_of(match[1], here)})", ELSEWHERE.sub(r"\1", part)) for part in code[::2]]
+            code[::2] = [LINK.sub(linked, ELSEWHERE.sub(r"\1", part)) for part in code[::2]]
             line = "".join(code).replace("<details>", '<details markdown="1">')
-            if LIST.match(line) and before.strip() and not LIST.match(before) and not before.startswith("  "):
-                lines.append("")
+            inside = not before.strip() or LIST.match(before) or before.startswith("  ")
+            if LIST.match(line) and not inside: lines.append("")
         lines.append(line)
     return "\n".join(lines)
 
@@ -77,21 +79,22 @@ def picture(data, name, about):
     pictures[f"course/images/{name}.png"] = base64.b64decode(data)
     about = re.sub(r"[*`$\\]|\]\([^)]*\)|\[|<[^>]+>", "", about.strip().split("\n")[-1])[:200]
     place = f"course/images/{name}.png"
-    return keep(f'<p class="picture"><img loading="lazy" src="{{base}}{place}" alt="{html.escape(about)}"></p>')
+    image = f'<img loading="lazy" src="{{base}}{place}" alt="{html.escape(about)}">'
+    return keep(f'<p class="picture">{image}</p>')
 
 def shown(output, name, about, here):
     "An output of a cell."
-    data = output.get("data", {})
+    data, unsearched = output.get("data", {}), 'class="output" data-search-exclude'
     def text(kind): return "".join(data[kind])
     if "image/png" in data: return picture(text("image/png"), name, about)
-    if "image/svg+xml" in data: return keep(f'<div class="output" data-search-exclude>{text("image/svg+xml")}</div>')
+    if "image/svg+xml" in data: return keep(f'<div {unsearched}>{text("image/svg+xml")}</div>')
     if "text/markdown" in data: return prose(text("text/markdown"), here)
-    if "text/html" in data: return keep(f'<div class="output" data-search-exclude>{text("text/html")}</div>')
+    if "text/html" in data: return keep(f'<div {unsearched}>{text("text/html")}</div>')
     plain = "".join(output["text"]) if "text" in output else text("text/plain")
-    return keep(f'<pre class="output" tabindex="0" data-search-exclude>{html.escape(plain.rstrip())}</pre>')
+    return keep(f'<pre {unsearched} tabindex="0">{html.escape(plain.rstrip())}</pre>')
 
 def markdown_of(notebook, here):
-    "A notebook as Markdown. Hidden cells stay hidden; of exported ones it is said into which module."
+    "A notebook as Markdown. Hidden cells stay hidden; exported ones name their module."
     parts, about, module, count = [], "", "", 0
     for kind, source, results in read(notebook):
         marks = re.findall(r"^#\s*\|\s*(\w+):?(.*)$", source, re.M)
@@ -102,7 +105,8 @@ def markdown_of(notebook, here):
             about = source
         elif not {"hide", "default_exp"} & words.keys():
             code = re.sub(r"^#\s*\|.*\n?", "", source, flags=re.M).strip("\n")
-            title = f"score_nb.{module}" if "export" in words else "by hand, it takes long" if {"slow", "gpu"} & words.keys() else ""
+            title = f"score_nb.{module}" if "export" in words else ""
+            if {"slow", "gpu"} & words.keys(): title = "by hand, it takes long"
             mark = f'{{.python title="{title}"}}' if title else "python"
             if "echo" not in words: parts.append(f"````{mark}\n{code}\n````")
             for result in merged(results):
@@ -114,17 +118,20 @@ def merged(results):
     "Outputs, with text that was printed in pieces in one."
     whole = []
     for result in results:
-        if whole and "text" in result and "text" in whole[-1]: whole[-1]["text"] = [*whole[-1]["text"], *result["text"]]
+        goes_on = whole and "text" in result and "text" in whole[-1]
+        if goes_on: whole[-1]["text"] = [*whole[-1]["text"], *result["text"]]
         else: whole.append(dict(result))
     return whole
 
 def path_page(names):
     "The course as a path, with times."
-    lines = ["# The course", "", "Read the pages in order: each builds on those before it. The time is what a page takes to run on a CPU; "
-             "here nothing has to be run, every output is as it was stored.", ""]
+    lines = ["# The course", "",
+             "Read the pages in order: each builds on those before it. The time is what a page "
+             "takes to run on a CPU; here every output is as it was stored.", ""]
     for name in names:
         title, claim, time = facts(name)
-        lines += [f"1. [{title}]({name}.md){f' · {time}' * bool(time)}  ", f"    {prose(claim, 'course/index.md')}"]
+        takes = f" · {time}" if time else ""
+        lines += [f"1. [{title}]({name}.md){takes}  ", f"    {prose(claim, 'course/index.md')}"]
     return "\n".join(lines)
 
 # ---- API
@@ -134,7 +141,9 @@ def rows(documented):
     lines = ["| | type | default | |", "|---|---|---|---|"]
     for name, about in documented.items():
         kind, default = (cell(about[key]) for key in ("anno", "default"))
-        lines.append(f"| `{'returns' if name == 'return' else name}` | {kind} | {default} | {(about['docment'] or '').replace('|', chr(92) + '|')} |")
+        said = (about["docment"] or "").replace("|", r"\|")
+        name = "returns" if name == "return" else name
+        lines.append(f"| `{name}` | {kind} | {default} | {said} |")
     return lines if len(lines) > 2 else []
 
 def cell(value):
@@ -147,20 +156,25 @@ def documented(node, text):
     source = ast.get_source_segment(text, node)
     try: found = docments(source, full=True)
     except Exception: return {}
-    return {name: about for name, about in found.items() if name not in ("self", "cls") and any(about.get(key) for key in ("docment", "anno"))}
+    def says(name, about):
+        return name not in ("self", "cls") and (about.get("docment") or about.get("anno"))
+    return {name: about for name, about in found.items() if says(name, about)}
 
 def signature(node):
     "How a function is called, in one line."
-    if isinstance(node, ast.ClassDef): return f"class {node.name}({', '.join(map(ast.unparse, node.bases))})".replace("()", "")
+    if isinstance(node, ast.ClassDef):
+        bases = ", ".join(map(ast.unparse, node.bases))
+        return f"class {node.name}({bases})" if bases else f"class {node.name}"
     returns = f" -> {ast.unparse(node.returns)}" if node.returns else ""
     return f"{node.name}({ast.unparse(node.args)}){returns}"
 
 def entry(node, text, level="##"):
     "A function or a class of a module, its public methods below."
-    lines = [f"{level} `{node.name}`", "", "````python", signature(node), "````", "", ast.get_docstring(node) or "", ""]
-    lines += rows(documented(node, text))
+    lines = [f"{level} `{node.name}`", "", "````python", signature(node), "````", ""]
+    lines += [ast.get_docstring(node) or "", "", *rows(documented(node, text))]
     for inner in node.body if isinstance(node, ast.ClassDef) else []:
-        if isinstance(inner, ast.FunctionDef) and not inner.name.startswith("_"): lines += ["", *entry(inner, text, "###")]
+        public = isinstance(inner, ast.FunctionDef) and not inner.name.startswith("_")
+        if public: lines += ["", *entry(inner, text, "###")]
     return lines
 
 def api_page(module):
@@ -170,10 +184,12 @@ def api_page(module):
     pages = dict.fromkeys(re.findall(r"^# %% \.\./nbs/(\w+)\.ipynb", text, re.M))
     known = "\n".join(re.findall(r"^__all__ = (\[.*?\])", text, re.M | re.S))
     public = ast.literal_eval(known) if known else []
-    lines = [f"# score_nb.{module}", "", ast.get_docstring(tree) or "", "",
-             "Explained on " + ", ".join(f"[{facts(page)[0]}](../course/{page}.md)" for page in pages) + "." if pages else ""]
+    links = ", ".join(f"[{facts(page)[0]}](../course/{page}.md)" for page in pages)
+    lines = [f"# score_nb.{module}", "", ast.get_docstring(tree) or "", ""]
+    if links: lines.append(f"Explained on {links}.")
     for node in tree.body:
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name in public: lines += ["", *entry(node, text)]
+        named = isinstance(node, (ast.FunctionDef, ast.ClassDef))
+        if named and node.name in public: lines += ["", *entry(node, text)]
     return "\n".join(lines)
 
 def modules(names):
@@ -183,6 +199,14 @@ def modules(names):
         page = re.search(r"^# %% \.\./nbs/(\w+)\.ipynb", path.read_text(encoding="utf-8"), re.M)
         if page: first[path.stem] = names.index(page[1]) if page[1] in names else len(names)
     return sorted(first, key=first.get)
+
+def api_index(names):
+    "The modules, each with what it establishes."
+    lines = ["# API", "", "One module a page, in the order of the course.", ""]
+    for module in modules(names):
+        tree = ast.parse((root/f"score_nb/{module}.py").read_text(encoding="utf-8"))
+        lines.append(f"- [score_nb.{module}]({module}.md): {ast.get_docstring(tree)}")
+    return "\n".join(lines)
 
 # ---- what MkDocs asks
 
@@ -198,17 +222,20 @@ def on_config(config):
     api = [{f"score_nb.{module}": f"api/{module}.md"} for module in modules(names)]
     config.nav = [{"score_nb": "index.md"}, {"Watch it correct itself": "live/index.md"},
                   {"The course": ["course/index.md", *course]}, {"Benchmarks": "benchmarks.md"},
-                  {"API": ["api/index.md", *api]}, {"Changes": "changes.md"}, {"Contributing": "contributing.md"}]
+                  {"API": ["api/index.md", *api]},
+                  {"Changes": "changes.md"}, {"Contributing": "contributing.md"}]
     return config
 
 def label(name, names):
-    "A page in the navigation: its number, and its title up to the colon where that tells it from the others."
+    "A page in the navigation: its number, and its title up to the colon if no other begins so."
     short = [facts(other)[0].partition(":")[0] for other in names]
     mine = short[names.index(name)]
-    title = mine if short.count(mine) == 1 else facts(name)[0].partition(": ")[2].capitalize()
+    alone = short.count(mine) == 1
+    title = mine if alone else facts(name)[0].partition(": ")[2].capitalize()
     return f"{name.partition('_')[0]} {title}"
 
-START = '[Watch it correct itself](live/index.md){ .md-button .md-button--primary } [Start the course](course/index.md){ .md-button }'
+START = """[Watch it correct itself](live/index.md){ .md-button .md-button--primary }
+[Start the course](course/index.md){ .md-button }"""
 
 def landing():
     "The index, with two ways on after its first paragraphs."
@@ -218,14 +245,19 @@ def landing():
 def on_files(files, config):
     "Every page, made of the repository's files."
     names = notebooks()
-    texts = {"index.md": landing(), "course/index.md": path_page(names), "benchmarks.md": markdown_of("benchmarks/benchmarks.ipynb", "benchmarks.md")}
-    texts |= {f"course/{name}.md": markdown_of(f"nbs/{name}.ipynb", f"course/{name}.md") for name in names}
+    pages = {"benchmarks/benchmarks.ipynb": "benchmarks.md"}
+    pages |= {f"nbs/{name}.ipynb": f"course/{name}.md" for name in names}
+    texts = {page: markdown_of(notebook, page) for notebook, page in pages.items()}
+    texts |= {"index.md": landing(), "course/index.md": path_page(names)}
+    texts |= {"api/index.md": api_index(names)}
     texts |= {f"api/{module}.md": api_page(module) for module in modules(names)}
-    about = {module: ast.get_docstring(ast.parse((root/f"score_nb/{module}.py").read_text(encoding="utf-8"))) for module in modules(names)}
-    texts["api/index.md"] = "# API\n\nOne module a page, in the order of the course.\n\n" + "\n".join(f"- [score_nb.{module}]({module}.md): {text}" for module, text in about.items())
-    for file in ("CHANGELOG.md", "CONTRIBUTING.md"): texts[places[file]] = (root/file).read_text(encoding="utf-8")
-    models = {f"live/data/{path.relative_to(live).as_posix()}": path.read_bytes() for path in live.rglob("*") if path.suffix in SERVED}
-    for uri, content in (texts | pictures | models).items(): files.append(File.generated(config, uri, content=content))
+    for file in ("CHANGELOG.md", "CONTRIBUTING.md"):
+        texts[places[file]] = (root/file).read_text(encoding="utf-8")
+    served = [path for path in live.rglob("*") if path.suffix in SERVED]
+    places_of = {f"live/data/{path.relative_to(live).as_posix()}": path for path in served}
+    models = {place: path.read_bytes() for place, path in places_of.items()}
+    for uri, content in (texts | pictures | models).items():
+        files.append(File.generated(config, uri, content=content))
     return files
 
 def mathml(match):
@@ -237,21 +269,24 @@ def mathml(match):
 def lighter(text):
     "Code without what its colours do not need, and not searched: half of a page's weight."
     text = re.sub(r'<span class="(?:n|p|o|w|nb|mi|bp)">([^<]*)</span>', r"\1", text)
-    return re.sub(r'<div class="([^"]*\bhighlight)">', r'<div class="\1" data-search-exclude>', text)
+    return re.sub(r'<div class="([^"]*\bhighlight)">',
+                  r'<div class="\1" data-search-exclude>', text)
 
 def on_page_content(text, page, config, files):
     "Outputs and formulas, put in their places."
     text = lighter(text)
-    base = "../" * page.url.rstrip("/").count("/") + ("../" if page.url.rstrip("/") else "")
-    text = re.sub(r'<div id="(output-\d+)"></div>', lambda match: outputs[match[1]].replace("{base}", base), text)
-    text = re.sub(r'<(div|span) class="arithmatex">(.*?)</\1>', mathml, text, flags=re.S)
-    return text
+    base = "../" * len(page.url.rstrip("/").split("/")) if page.url.strip("/") else ""
+    def output(match): return outputs[match[1]].replace("{base}", base)
+    text = re.sub(r'<div id="(output-\d+)"></div>', output, text)
+    return re.sub(r'<(div|span) class="arithmatex">(.*?)</\1>', mathml, text, flags=re.S)
 
 def on_page_markdown(text, page, config, files):
     "What the live page says of its models."
     if page.file.src_uri != "live/index.md": return text
-    if not (live/"models.json").is_file(): return text.replace("{{held_out}}", "").replace("{{origin}}", "This copy of the site was built without the models.")
-    facts = json.loads((live/"models.json").read_text(encoding="utf-8"))
-    held_out = facts["models"][0]["stored"]["n"]
-    origin = f"The models here come from one run of `score_nb demo`: {facts['steps']} updates a stage, seed {facts['seed']}."
-    return text.replace("{{held_out}}", f"{held_out:,}").replace("{{origin}}", origin)
+    held_out, origin = "", "This copy of the site was built without the models."
+    if (live/"models.json").is_file():
+        run = json.loads((live/"models.json").read_text(encoding="utf-8"))
+        held_out = f"{run['models'][0]['stored']['n']:,}"
+        origin = (f"The models here come from one run of `score_nb demo`: {run['steps']} updates "
+                  f"a stage, seed {run['seed']}.")
+    return text.replace("{{held_out}}", held_out).replace("{{origin}}", origin)

@@ -1,7 +1,7 @@
 "use strict"
-/* The live page: three models answer in the reader's browser. This one file is both the page's script
-   and that of its workers, one a model. The runtime (onnxruntime-web), the models, the tokenizer, the
-   problems and the numbers to compare with lie in ./data, put there by docs/build.py. */
+/* The live page: three models answer in the reader's browser. This one file is both the page's
+   script and that of its workers, one a model. The runtime (onnxruntime-web), the models, the
+   tokenizer, the problems and the numbers to compare with lie in ./data, put there by build.py. */
 
 const script = typeof document === "undefined" ? self.location : new URL(document.currentScript.src)
 const at = name => new URL("data/" + name, script).href
@@ -21,7 +21,8 @@ class Tokenizer {
     this.rank = new Map(file.model.merges.map((pair, rank) => [pair.join(" "), rank]))
     this.special = new Map(file.added_tokens.map(token => [token.content, token.id]))
     this.specialIds = new Set(this.special.values())
-    const escaped = [...this.special.keys()].map(word => word.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"))
+    const literal = word => word.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")
+    const escaped = [...this.special.keys()].map(literal)
     this.markers = new RegExp(`(${escaped.join("|")})`)
     this.letterOf = letters()
     this.byteOf = new Map(this.letterOf.map((letter, byte) => [letter, byte]))
@@ -52,18 +53,21 @@ class Tokenizer {
   }
 
   decode(ids) { // without markers
-    const letters = ids.filter(id => !this.specialIds.has(id)).map(id => this.words.get(id)).join("")
-    return new TextDecoder("utf-8", {ignoreBOM: true}).decode(new Uint8Array([...letters].map(letter => this.byteOf.get(letter))))
+    const own = ids.filter(id => !this.specialIds.has(id)).map(id => this.words.get(id))
+    const bytes = [...own.join("")].map(letter => this.byteOf.get(letter))
+    return new TextDecoder("utf-8", {ignoreBOM: true}).decode(new Uint8Array(bytes))
   }
 }
 
 function letters() { // one printable letter for each byte, as GPT-2 chose them
   const printable = byte => byte > 32 && byte < 127 || byte > 160 && byte < 173 || byte > 173
   let next = 256
-  return Array.from({length: 256}, (_, byte) => String.fromCodePoint(printable(byte) ? byte : next++))
+  const letter = (_, byte) => String.fromCodePoint(printable(byte) ? byte : next++)
+  return Array.from({length: 256}, letter)
 }
 
-const WORD = new RegExp("'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\p{White_Space}\\p{L}\\p{N}]+"
+const WORD = new RegExp("'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+"
+  + "| ?[^\\p{White_Space}\\p{L}\\p{N}]+"
   + "|\\p{White_Space}+(?!\\P{White_Space})|\\p{White_Space}+", "gu")
 
 function words(text) {
@@ -72,9 +76,10 @@ function words(text) {
 
 /* ---- Problems: a·x + b = c, in three wordings ---- */
 
-function problemOf(question, wordings) { // the numbers and the true answer; null if it is none of the wordings
+function problemOf(question, wordings) { // numbers and true answer; null if in none of the wordings
   for (const wording of wordings) {
-    const pattern = wording.replace(/[.*+?^$()|[\]\\]/g, "\\$&").replace(/\{(\w)\}/g, "(?<$1>\\d+)")
+    const literal = wording.replace(/[.*+?^$()|[\]\\]/g, "\\$&")
+    const pattern = literal.replace(/\{(\w)\}/g, "(?<$1>\\d+)")
     const found = question.trim().match(new RegExp(`^${pattern}$`, "i"))
     if (!found) continue
     const [a, b, c] = ["a", "b", "c"].map(name => Number(found.groups[name]))
@@ -99,15 +104,18 @@ function stated(text) { // the last x that an attempt states, as the task's grad
 
 /* ---- Worker: one model, which writes a conversation token by token ---- */
 
-let session, tokenizer, chat, asked // asked: the number of the conversation in hand; a newer one ends it
+let session, tokenizer, chat
+let asked // the number of the conversation in hand; a newer one ends it
 
 async function load({folder, runtime, tokenizerFile, format}) {
   importScripts(at("ort.wasm.min.js"))
-  Object.assign(ort.env.wasm, {numThreads: 1, wasmBinary: runtime, wasmPaths: {mjs: at("ort-wasm-simd-threaded.mjs")}})
+  const wasmPaths = {mjs: at("ort-wasm-simd-threaded.mjs")}
+  Object.assign(ort.env.wasm, {numThreads: 1, wasmBinary: runtime, wasmPaths})
   ort.env.logLevel = "error"
   tokenizer = new Tokenizer(tokenizerFile)
   chat = format
-  session = await ort.InferenceSession.create(at(`${folder}/model.onnx`), {executionProviders: ["wasm"], logSeverityLevel: 3})
+  const options = {executionProviders: ["wasm"], logSeverityLevel: 3}
+  session = await ort.InferenceSession.create(at(`${folder}/model.onnx`), options)
   await next([chat.end], 0) // the first pass is slow
 }
 
@@ -116,7 +124,8 @@ async function next(ids, temperature) { // the next token and its probability
   const {logits} = await session.run({ids: input})
   const scores = logits.data.subarray(logits.data.length - logits.dims[2])
   const best = scores.reduce((best, score, id) => score > scores[best] ? id : best, 0)
-  const weights = Float64Array.from(scores, score => Math.exp((score - scores[best])/(temperature || 1)))
+  const weight = score => Math.exp((score - scores[best])/(temperature || 1))
+  const weights = Float64Array.from(scores, weight)
   const total = weights.reduce((sum, weight) => sum + weight, 0)
   let token = best
   if (temperature) {
@@ -159,7 +168,8 @@ function work() {
   onmessage = ({data}) => {
     if (data.number !== undefined) asked = data.number
     const fail = error => postMessage({failed: String(error?.message ?? error)})
-    queue = queue.then(() => data.folder ? load(data).then(() => postMessage({ready: true})) : converse(data)).catch(fail)
+    const start = () => load(data).then(() => postMessage({ready: true}))
+    queue = queue.then(() => data.folder ? start() : converse(data)).catch(fail)
   }
 }
 
@@ -174,20 +184,29 @@ function element(tag, properties = {}, ...children) {
 }
 
 function missing() { // what this browser lacks, in words; "" if nothing
-  if (location.protocol === "file:") return "This page was opened as a file, and a browser then lets it read nothing. Serve the folder (python -m http.server) and open it from there."
-  if (typeof WebAssembly !== "object") return "This browser has no WebAssembly, so the models cannot run here. Another browser, or another setting of this one, will do."
-  if (typeof DecompressionStream !== "function" || typeof Worker !== "function") return "This browser is too old to unpack the models' runtime. A newer one will do."
+  if (location.protocol === "file:")
+    return "This page was opened as a file, and a browser then lets it read nothing. "
+      + "Serve the folder (python -m http.server) and open it from there."
+  if (typeof WebAssembly !== "object")
+    return "This browser has no WebAssembly, so the models cannot run here. "
+      + "Another browser, or another setting of this one, will do."
+  if (typeof DecompressionStream !== "function")
+    return "This browser is too old to unpack the models' runtime. A newer one will do."
   return ""
 }
 
 class Model { // a column of the page, its worker, and what was counted of it
-  constructor(about, number) {
+  constructor(about) {
     Object.assign(this, about)
     this.count = {n: 0, first: 0, second: 0, mended: 0, spoilt: 0}
     this.said = element("div", {className: "said"})
-    this.column = element("section", {className: "model"}, element("h3", {textContent: this.title}), this.said)
+    const title = element("h3", {textContent: this.title})
+    this.column = element("section", {className: "model"}, title, this.said)
     this.worker = new Worker(script)
-    this.worker.onerror = event => { event.preventDefault(); complain(`${this.title}: ${event.message}`) }
+    this.worker.onerror = event => {
+      event.preventDefault()
+      complain(`${this.title}: ${event.message}`)
+    }
   }
 
   start(shared) {
@@ -197,9 +216,10 @@ class Model { // a column of the page, its worker, and what was counted of it
     })
   }
 
-  ask(question, attempts, temperature, show) { // resolves to the texts of the attempts; to null if a newer question came
+  ask(question, attempts, temperature, show) { // to the attempts; to null if a newer question came
     this.abandon?.()
-    const number = this.number = (this.number ?? 0) + 1, problem = problemOf(question, page.wordings), texts = []
+    const number = this.number = (this.number ?? 0) + 1
+    const problem = problemOf(question, page.wordings), texts = []
     if (show) this.said.replaceChildren()
     return new Promise((done, fail) => {
       this.abandon = () => done(null)
@@ -225,9 +245,10 @@ class Model { // a column of the page, its worker, and what was counted of it
     if (piece) line.append(token(piece, probability))
     if (!over) return
     const right = problem && ended && stated(text) === problem.answer
-    const mark = ended ? problem ? (right ? "✓" : "✗") : "" : "✗ cut off"
-    line.append(element("span", {className: right ? "right" : "wrong", textContent: ` ${mark}`, title: right ? "right" : "wrong"}))
-    line.setAttribute("aria-label", `attempt ${attempt}: ${text}${mark ? right ? ", right" : ", wrong" : ""}`)
+    const grade = right ? "right" : problem || !ended ? "wrong" : "ungraded"
+    const mark = {right: " ✓", wrong: ended ? " ✗" : " ✗ cut off", ungraded: ""}[grade]
+    line.append(element("span", {className: grade, textContent: mark, title: grade}))
+    line.setAttribute("aria-label", `attempt ${attempt}: ${text}, ${grade}`)
   }
 
   add(texts, problem) { // a conversation more
@@ -242,7 +263,7 @@ class Model { // a column of the page, its worker, and what was counted of it
 }
 
 function token(piece, probability) {
-  const percent = `${(100*probability).toFixed(probability > .9995 || probability < .0995 ? 1 : 0)} %`
+  const percent = `${(100*probability).toFixed(1)} %`
   const made = element("span", {className: "token", textContent: piece, title: percent})
   made.style.setProperty("--doubt", (1 - probability).toFixed(3))
   made.dataset.probability = percent
@@ -258,11 +279,14 @@ function complain(text) {
 
 function table() { // what was counted, beside what the run itself counted
   const share = (count, of) => of ? `${(100*count/of).toFixed(1)}` : "–"
-  const rows = page.models.map(({title, count, stored}) => element("tr", {},
-    element("th", {textContent: title, scope: "row"}), element("td", {textContent: count.n}),
-    ...["first", "second", "mended", "spoilt"].map(what => element("td", {}, share(count[what], count.n),
-      element("small", {textContent: ` / ${share(stored[what], stored.n)}`})))))
-  $("live-count").replaceChildren(...rows)
+  const row = ({title, count, stored}) => {
+    const cell = what => element("td", {}, share(count[what], count.n),
+      element("small", {textContent: ` / ${share(stored[what], stored.n)}`}))
+    const cells = ["first", "second", "mended", "spoilt"].map(cell)
+    const name = element("th", {textContent: title, scope: "row"})
+    return element("tr", {}, name, element("td", {textContent: count.n}), ...cells)
+  }
+  $("live-count").replaceChildren(...page.models.map(row))
 }
 
 function settings() {
@@ -276,9 +300,11 @@ function another() {
 
 function about(problem) { // what is said of a question
   if (!problem) return "Not one of the three wordings, so nothing can be graded or counted."
-  if (!Number.isInteger(problem.answer)) return "It has no whole answer, so every attempt is wrong; not counted."
+  if (!Number.isInteger(problem.answer))
+    return "It has no whole answer, so every attempt is wrong; not counted."
   const answer = `The answer is ${problem.answer}.`
-  return isKnown(problem) ? answer : `${answer} Not counted: the models know numbers up to 99, with a from 2 to 9.`
+  if (isKnown(problem)) return answer
+  return `${answer} Not counted: the models know numbers up to 99, and 2 to 9 times x.`
 }
 
 async function ask() {
@@ -306,7 +332,8 @@ async function run100() {
       if (!texts || page.running !== turn) return
       model.add(texts, problemOf(question, page.wordings))
       done[column]++
-      $("live-status").textContent = `${Math.min(...done)} of ${problems.length} problems; every tenth is shown.`
+      $("live-status").textContent = `${Math.min(...done)} of ${problems.length} problems; `
+        + "every tenth is shown."
       table()
     }
   }))
@@ -322,7 +349,8 @@ function tell(target) { // the probability of a token, in a line below
   document.querySelectorAll(".token.told").forEach(told => told.classList.remove("told"))
   if (!target?.dataset?.probability) return
   target.classList.add("told")
-  $("live-token").textContent = `“${target.textContent}” had a probability of ${target.dataset.probability}`
+  const {textContent, dataset} = target
+  $("live-token").textContent = `“${textContent}” had a probability of ${dataset.probability}`
 }
 
 function walk(event) { // arrows go from token to token of an attempt
@@ -335,16 +363,24 @@ function walk(event) { // arrows go from token to token of an attempt
 }
 
 function listen() {
-  $("live-form").addEventListener("submit", event => { event.preventDefault(); ask().catch(failed) })
-  $("live-another").addEventListener("click", () => { another(); ask().catch(failed) })
+  $("live-form").addEventListener("submit", event => {
+    event.preventDefault()
+    ask().catch(failed)
+  })
+  $("live-another").addEventListener("click", () => {
+    another()
+    ask().catch(failed)
+  })
   $("live-run").addEventListener("click", () => run100().catch(failed))
   $("live-reset").addEventListener("click", () => {
     stop()
     for (const {count} of page.models) Object.keys(count).forEach(what => count[what] = 0)
     table()
   })
-  $("live-temperature").addEventListener("input", event => $("live-warmth").textContent = Number(event.target.value) ? event.target.value : "0 (greedy)")
-  for (const what of ["pointerover", "click"]) $("live-models").addEventListener(what, event => tell(event.target))
+  $("live-temperature").addEventListener("input", ({target}) =>
+    $("live-warmth").textContent = Number(target.value) ? target.value : "0 (greedy)")
+  for (const what of ["pointerover", "click"])
+    $("live-models").addEventListener(what, event => tell(event.target))
   $("live-models").addEventListener("keydown", walk)
 }
 
@@ -354,22 +390,27 @@ async function runtime() { // the runtime's WebAssembly, which is stored packed
   const packed = await fetch(at("ort-wasm-simd-threaded.wasm.gz"))
   if (!packed.ok) throw new Error(`the runtime cannot be had (${packed.status})`)
   const bytes = await packed.arrayBuffer()
-  const isPacked = new Uint8Array(bytes, 0, 2).join() === "31,139" // some servers unpack what ends in .gz
+  const isPacked = new Uint8Array(bytes, 0, 2).join() === "31,139" // some servers unpack it
   if (!isPacked) return bytes
-  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).arrayBuffer()
+  const unpacked = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))
+  return new Response(unpacked).arrayBuffer()
 }
 
 async function open() {
   const lack = missing()
   if (lack) return complain(lack)
-  const [facts, tokenizerFile, wasm] = await Promise.all([fetched("models.json", "json"), fetched("tokenizer.json", "json"), runtime()])
-  Object.assign(page, facts, {tokenizer: new Tokenizer(tokenizerFile), models: facts.models.map(about => new Model(about))})
-  $("live-models").replaceChildren(...page.models.map(model => model.column))
-  $("live-ready").replaceChildren(...page.problems.slice(0, 8).map(problem => element("option", {value: questionOf(problem, page.wordings)})))
+  const [facts, tokenizerFile, wasm] = await Promise.all(
+    [fetched("models.json", "json"), fetched("tokenizer.json", "json"), runtime()])
+  const models = facts.models.map(about => new Model(about))
+  Object.assign(page, facts, {tokenizer: new Tokenizer(tokenizerFile), models})
+  $("live-models").replaceChildren(...models.map(model => model.column))
+  const ready = page.problems.slice(0, 8).map(problem => questionOf(problem, page.wordings))
+  $("live-ready").replaceChildren(...ready.map(value => element("option", {value})))
   table()
   listen()
   another()
-  await Promise.all(page.models.map(model => model.start({runtime: wasm, tokenizerFile, format: page.chat})))
+  const shared = {runtime: wasm, tokenizerFile, format: page.chat}
+  await Promise.all(models.map(model => model.start(shared)))
   document.querySelectorAll("#live-form [disabled]").forEach(control => control.disabled = false)
   $("live-status").textContent = "Ready. Press Enter, or take another problem."
 }
