@@ -242,6 +242,17 @@ def check_use(browser, address):
     print(f"keyboard: first answer {first:.2f} s after Enter, all six after {first + every:.2f} s; "
           f"then three attempts. Token: {said}")
 
+def check_run(browser):
+    "The counter fills by itself, and stops when it is told to."
+    for button in ("reset", "run"): browser.value(f"document.getElementById('live-{button}').click()")
+    browser.until("page.models.every(model => model.count.n >= 5)", 120)
+    browser.value("document.getElementById('live-run').click()")
+    counted = browser.value("document.getElementById('live-count').innerText")
+    assert browser.value("document.getElementById('live-run').textContent") == "Run 100"
+    assert browser.value("page.models.every(({count}) => count.second == "
+                         "count.first + count.mended - count.spoilt)"), counted
+    print("run 100, stopped early:", counted.replace("\t", " ").replace("\n", "; "))
+
 def check_widths(browser, address, pages):
     "No page is wider than its screen, whatever its tables."
     overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
@@ -278,6 +289,7 @@ def check_live(program, site, run, count, pictures):
         browser.open(address + "live/", READY)
         check_download(site)
         check_use(browser, address)
+        check_run(browser)
         if pictures: browser.picture(pictures/"live-1280.png")
         questions = browser.value("page.problems.map(one => questionOf(one, page.wordings))")
         from score_nb.tasks import get_task

@@ -1,7 +1,6 @@
 """The pages of the site, for MkDocs: the course from the notebooks, the API from the modules."""
-import ast, base64, html, json, posixpath, re
+import ast, base64, html, io, json, posixpath, re, tokenize
 from pathlib import Path
-from fastcore.docments import docments
 from latex2mathml.converter import convert
 from mkdocs.structure.files import File
 
@@ -136,29 +135,48 @@ def path_page(names):
 
 # ---- API
 
-def rows(documented):
-    "A table of arguments or fields, from what fastcore reads."
+def comments(text):
+    "Comments of a module: line -> what it says."
+    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+    found = [token for token in tokens if token.type == tokenize.COMMENT]
+    return {token.start[0]: token.string.lstrip("# ") for token in found}
+
+def arguments(node):
+    "Arguments of a function: name, annotation, default, and the line on which it ends."
+    plain = [*node.args.posonlyargs, *node.args.args]
+    missing = [None]*(len(plain) - len(node.args.defaults))
+    pairs = [*zip(plain, [*missing, *node.args.defaults]),
+             *zip(node.args.kwonlyargs, node.args.kw_defaults)]
+    return [(argument.arg, argument.annotation, default, (default or argument).end_lineno)
+            for argument, default in pairs if argument.arg not in ("self", "cls")]
+
+def documented(node, said):
+    "Arguments and result of a function, or fields of a class and arguments of its __init__."
+    if isinstance(node, ast.FunctionDef):
+        back = [("returns", node.returns, None, node.returns.end_lineno)] if node.returns else []
+        found = arguments(node) + back
+    else:
+        found = []
+        for item in node.body:
+            if isinstance(item, ast.AnnAssign):
+                name = ast.unparse(item.target)
+                found.append((name, item.annotation, item.value, item.end_lineno))
+            if getattr(item, "name", "") == "__init__": found += arguments(item)
+    last = {line: name for name, _, _, line in found} # a line's comment is that of its last name
+    return [(name, kind, default, said.get(line, "") if last[line] == name else "")
+            for name, kind, default, line in found]
+
+def rows(found):
+    "A table of what `documented` found; empty if nothing is said of any."
     lines = ["| | type | default | |", "|---|---|---|---|"]
-    for name, about in documented.items():
-        kind, default = (cell(about[key]) for key in ("anno", "default"))
-        said = (about["docment"] or "").replace("|", r"\|")
-        name = "returns" if name == "return" else name
-        lines.append(f"| `{name}` | {kind} | {default} | {said} |")
-    return lines if len(lines) > 2 else []
+    for name, kind, default, about in found:
+        about = about.replace("|", r"\|").replace("<", "&lt;")
+        lines.append(f"| `{name}` | {cell(kind)} | {cell(default)} | {about} |")
+    return lines if any(about for *_, about in found) else []
 
-def cell(value):
+def cell(node):
     "A type or a default in a table."
-    text = getattr(value, "__name__", None) or str(value)
-    return "" if "empty" in text else "`" + text.replace("|", "\\|").replace("\n", " ") + "`"
-
-def documented(node, text):
-    "Arguments of a function, or of a class's fields or __init__, with their comments."
-    source = ast.get_source_segment(text, node)
-    try: found = docments(source, full=True)
-    except Exception: return {}
-    def says(name, about):
-        return name not in ("self", "cls") and (about.get("docment") or about.get("anno"))
-    return {name: about for name, about in found.items() if says(name, about)}
+    return "`" + ast.unparse(node).replace("|", r"\|") + "`" if node else ""
 
 def signature(node):
     "How a function is called, in one line."
@@ -168,13 +186,13 @@ def signature(node):
     returns = f" -> {ast.unparse(node.returns)}" if node.returns else ""
     return f"{node.name}({ast.unparse(node.args)}){returns}"
 
-def entry(node, text, level="##"):
+def entry(node, said, level="##"):
     "A function or a class of a module, its public methods below."
     lines = [f"{level} `{node.name}`", "", "````python", signature(node), "````", ""]
-    lines += [ast.get_docstring(node) or "", "", *rows(documented(node, text))]
+    lines += [ast.get_docstring(node) or "", "", *rows(documented(node, said))]
     for inner in node.body if isinstance(node, ast.ClassDef) else []:
         public = isinstance(inner, ast.FunctionDef) and not inner.name.startswith("_")
-        if public: lines += ["", *entry(inner, text, "###")]
+        if public: lines += ["", *entry(inner, said, "###")]
     return lines
 
 def api_page(module):
@@ -187,9 +205,10 @@ def api_page(module):
     links = ", ".join(f"[{facts(page)[0]}](../course/{page}.md)" for page in pages)
     lines = [f"# score_nb.{module}", "", ast.get_docstring(tree) or "", ""]
     if links: lines.append(f"Explained on {links}.")
+    said = comments(text)
     for node in tree.body:
         named = isinstance(node, (ast.FunctionDef, ast.ClassDef))
-        if named and node.name in public: lines += ["", *entry(node, text)]
+        if named and node.name in public: lines += ["", *entry(node, said)]
     return "\n".join(lines)
 
 def modules(names):
@@ -231,7 +250,7 @@ def label(name, names):
     short = [facts(other)[0].partition(":")[0] for other in names]
     mine = short[names.index(name)]
     alone = short.count(mine) == 1
-    title = mine if alone else facts(name)[0].partition(": ")[2].capitalize()
+    title = mine if alone else facts(name)[0]
     return f"{name.partition('_')[0]} {title}"
 
 START = """[Watch it correct itself](live/index.md){ .md-button .md-button--primary }
