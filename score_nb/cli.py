@@ -521,7 +521,7 @@ def study_command(a):
     _show(table({ROWS[name].title: run_row(name, a.seed, a.out, budget=budget, n=a.n) for name in names}))
 
 def store_command(a):
-    "Keep the settings and the logs of finished runs, in a form that takes a tenth of the room; all commands read it. What is stored already is left as it is."
+    "Keep the settings and the logs of finished runs, in a form that takes little room; all commands read it. What is stored already is left as it is."
     check(a.out, "out", a.out, "name the folder to store the runs in, for instance data/runs/study")
     from score_nb.stored import store
     files = store(a.folder, a.out)
