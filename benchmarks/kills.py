@@ -1,12 +1,16 @@
-"""Runs and studies that are killed, or whose disk is full, and go on: are the files the same in the end? See nbs/11a_recipe.ipynb.
+"""Runs and studies that are killed, or whose disk is full, and go on: are the files the same in the end?
+See nbs/11a_recipe.ipynb.
 
   python benchmarks/kills.py run 60      SIGKILL in `score_nb run`: at random moments and, every other time, at a rename
+  python benchmarks/kills.py three 14    the same with three attempts: the merge between the parts of Stage I, too
   python benchmarks/kills.py study 30    the same of a study's rows stage1 and score, with few conversations a step
-  python benchmarks/kills.py disk 20     `score_nb run` on a disk that is full at 20 different sizes (Linux, as root: it mounts one)
+  python benchmarks/kills.py disk 20     `score_nb run` on a disk that is full at 20 sizes (Linux, as root: it mounts one)
 
-Each writes runs/kills/NAME.jsonl, a row a kill; `score_nb store runs/kills --out data/runs/kills` keeps all three as evidence. Processes are forked from this one, so that a start costs nothing.
+Each writes runs/kills/NAME.jsonl, a row a kill; `score_nb store runs/kills --out data/runs/kills` keeps them as evidence.
+A moment that comes after the end is no kill: it is drawn again, and counted as `missed`.
+Processes are forked from this one, so that a start costs nothing.
 """
-import os, random, signal, subprocess, sys, tempfile, time
+import os, random, shutil, signal, subprocess, sys, tempfile, time
 from pathlib import Path
 import score_nb.cli, score_nb.recipe
 from score_nb.core import TrainConfig, to_jsonl, versions, write_atomic
@@ -91,26 +95,41 @@ def reference(command, here):
     began = time.monotonic()
     code = wait(start(command, here/"whole", here/"said", lambda: count_renames(here/"renames")))
     assert code == 0, (here/"said").read_text()[-2000:]
-    return files(here/"whole"), printed_table(here/"said"), time.monotonic() - began, (here/"renames").read_text().count("\n")
+    seconds = time.monotonic() - began
+    return files(here/"whole"), printed_table(here/"said"), seconds, (here/"renames").read_text().count("\n")
+
+def names(folder):
+    "Every file and folder below a folder."
+    return {str(f.relative_to(folder)) for f in folder.rglob("*")}
 
 def killed(name, n, here):
-    "A row for each of n kills."
+    "A row for each of n kills, and how many moments came too late."
     command = COMMANDS[name]
     whole, printed, seconds, renames = reference(command, here)
     print(f"{name}: {len(whole)} files to compare, {seconds:.1f} s, {renames} renames", flush=True)
-    for i in range(n):
-        luck, folder = random.Random(f"{name} {i}"), here/f"cut{i}"
+    rows, drawn = [], 0
+    while len(rows) < n:
+        luck, folder = random.Random(f"{name} {drawn}"), here/f"cut{drawn}"
         moment = luck.uniform(0, seconds)
         number, after = luck.randint(1, renames), luck.random() < .5
-        at_rename = i % 2 == 1
+        at_rename = len(rows) % 2 == 1
+        drawn += 1
         prepare = (lambda: die_at_rename(number, after)) if at_rename else None
+        began = time.monotonic()
         code = wait(start(command, folder, here/"said", prepare), None if at_rename else moment)
-        row = dict(command=name, kill=i, at=f"{'after' if after else 'before'} rename {number}" if at_rename else f"{moment:.2f} s", exit=code, **phase(folder))
+        if code != -signal.SIGKILL: # it had come to its end; how long that took is what to draw from now on
+            seconds = time.monotonic() - began
+            continue
+        where = f"{'after' if after else 'before'} rename {number} of {renames}"
+        at = where if at_rename else f"{moment:.2f} of {seconds:.2f} s"
+        row = dict(command=name, kill=len(rows), at=at, exit=code, **phase(folder))
         again = wait(start(command, folder, here/"said"))
-        row |= dict(again=again, same=again == 0 and files(folder) == whole and printed_table(here/"said") == printed)
-        row["leftovers"] = [f.name for f in folder.rglob("*.tmp*")]
+        same = again == 0 and files(folder) == whole and printed_table(here/"said") == printed
+        row |= dict(again=again, same=same, leftovers=sorted(names(folder) - names(here/"whole")))
         print(row, flush=True)
-        yield row
+        rows.append(row)
+        shutil.rmtree(folder)
+    return rows, drawn - n
 
 def full(n, here):
     "A row for each of n disks that are too small at first."
@@ -135,7 +154,8 @@ def full(n, here):
 if __name__ == "__main__":
     name, n = sys.argv[1], int(sys.argv[2])
     with tempfile.TemporaryDirectory() as d:
-        rows = list(full(n, Path(d)) if name == "disk" else killed(name, n, Path(d)))
-    first = dict(n=n, same=sum(r["same"] for r in rows), date=time.strftime("%Y-%m-%d"), **versions())
+        rows, missed = (list(full(n, Path(d))), 0) if name == "disk" else killed(name, n, Path(d))
+    same = sum(r["same"] and not r.get("leftovers") for r in rows)
+    first = dict(n=n, same=same, missed=missed, date=time.strftime("%Y-%m-%d"), **versions())
     write_atomic(f"runs/kills/{name}.jsonl", to_jsonl([first, *rows]))
     print(first)

@@ -128,7 +128,8 @@ TASK = Group("problems", {
     "task": (str, "equations", f"one of: {TASK_NAMES}"),
     "data_dir": (str, None, "folder of the task's files (default: the hub)")})
 LIMIT = {"max_new_tokens": (int, None, "length limit of an attempt, in tokens "
-                                       "(default: the task's, 64 for equations, 512 for the others)")}
+                                       "(default: the task's: 64 for equations, 256 for your own "
+                                       "problems, 512 for the others)")}
 OFTEN = "steps", "problems", "samples", "lr", "seed" # of TrainConfig: what is set most often
 TRAINING = Group("training", _options(TrainConfig, OFTEN))
 DETAILS = Group("details of training", _options(TrainConfig, but=OFTEN) | LIMIT, common=False)
@@ -176,6 +177,17 @@ def _leave():
     import torch.distributed
     if torch.distributed.is_initialized(): torch.distributed.destroy_process_group()
 
+def _given_up():
+    "How many gradings all processes of this command have given up."
+    from score_nb.grading import stalled
+    from score_nb.train import everyones
+    return sum(everyones(stalled()))
+
+def _say_given_up(late):
+    "Say that some gradings took too long, if any did."
+    what = "1 grading" if late == 1 else f"{late:,} gradings"
+    if late: print(f"{what} took too long, or hung, and counted as wrong")
+
 def _policy(a, seed=0):
     "The model that was asked for, with its adapter or a new one."
     from score_nb.models import load_policy
@@ -203,6 +215,7 @@ def eval_command(a):
     "Evaluate a model, with or without an adapter, on held-out problems: greedy, with 95 % intervals."
     check(a.attempts >= 1, "attempts", a.attempts, "give at least 1")
     from score_nb.evals import episodes_html, evaluate, table
+    from score_nb.grading import stalled
     from score_nb.models import check_length
     from score_nb.recipe import held_out, stored_report
     task = _task(a)                                               # a wrong task is refused before the model is loaded
@@ -210,14 +223,17 @@ def eval_command(a):
     policy, limits = _policy(a), dict(attempts=a.attempts, max_new_tokens=a.max_new_tokens)
     check_length(policy, task, problems, **limits)                # before there is a folder
     title = a.adapter or a.model
-    if a.run is None: return _show(table({title: evaluate(policy, task, problems, **limits)}))
+    if a.run is None:
+        _show(table({title: evaluate(policy, task, problems, **limits)}))
+        return _say_given_up(stalled())
     facts = _asked(policy, task, problems) | limits
     known = (Path(a.run)/"evals.json").is_file()
     with Run(a.run, facts, config="evals.json") as run:           # config.json may be a training run's
         check(known or not (run.path/"evals.jsonl").exists(), "run", a.run, "holds an evaluation that another command made; name another folder")
-        report = stored_report(run.path, lambda: evaluate(policy, task, problems, **limits))
+        report = stored_report(run.path, lambda: evaluate(policy, task, problems, **limits), problems)
         page = write_atomic(run.path/"episodes.html", episodes_html(report))
     _show(table({title: report}))
+    _say_given_up(stalled())
     print("wrote", run.path/"evals.jsonl", "and", page)
 
 def _plan(a, attempts, cfg, gpu_gb):
@@ -252,6 +268,8 @@ def train_command(a):
     from score_nb.train import train
     train(_policy(a, cfg.seed), task, problems, objective, cfg, a.run, track=a.track)
     print("adapter:", Path(a.run)/"adapter")
+    late = _given_up()
+    if is_main(): _say_given_up(late)
     _leave()
 
 def plan_command(a):
@@ -284,6 +302,7 @@ def _announce(a, cfg, stages, problems, asked):
     each = cfg.problems*cfg.samples*cfg.branch
     print(f"{' and '.join(labels)}: {cfg.steps:,} updates each, on {each:,} conversations of "
           f"{a.attempts} attempts ({each*cfg.steps*len(labels):,} in all)")
+    print(f"an attempt may take {cfg.max_new_tokens:,} tokens (--max-new-tokens)")
     print(f"{len(problems):,} training problems; {len(asked):,} held out, asked before, between and after")
     print(f"{a.run}:", *(s.name + "/" for s in stages), *LEFT)
 
@@ -301,24 +320,29 @@ def _look(a, policy, task, cfg, problems):
 def run_command(a):
     "SCoRe from one end to the other: base, Stage I, Stage II, then table, figure, episodes and report."
     from score_nb.recipe import held_out, recipe, score
-    from score_nb.train import check_training
+    from score_nb.train import check_track, check_training
     task, cfg = _task(a), _config(a)
     weights = {name: getattr(a, name) for name in WEIGHTS.options}
     stages, problems, asked = recipe(**weights), task.load("train", a.train_n), held_out(task, a.n)
     for stage in stages[1:]: check_training(task, problems, stage.make, cfg)
+    check_track(a.track, a.run)
     from score_nb.evals import table
+    from score_nb.models import check_length
     from score_nb.presets import card_gb
     if a.preset or a.gpu_gb is not None or card_gb(): _plan(a, a.attempts, cfg, a.gpu_gb)
     policy, begun = _policy(a, cfg.seed), (Path(a.run)/"config.json").is_file()
+    for some in (problems, asked): check_length(policy, task, some, a.attempts, cfg.max_new_tokens)
     with policy.together():
         if a.look and is_main() and not begun: _look(a, policy, task, cfg, problems)
     def begin():
         if is_main(): _announce(a, cfg, stages, problems, asked)
     how = dict(n=a.n, problems=problems, track=a.track, begin=begin)
     reports = score(policy, task, a.run, cfg, **how, **weights)
+    late = _given_up()
     _leave()
     if not is_main(): return
     _show(table({s.title: reports[s.name] for s in stages}))
+    _say_given_up(late)
     print("look at:", *(Path(a.run)/file for file in LEFT))
 
 DEMO = Group("demo", {
@@ -476,8 +500,7 @@ def merge_command(a):
     check_known("dtype", a.dtype, ("float32", "bfloat16"))
     card = _card(a)                                               # what is wrong with it is said before the model is loaded
     import torch
-    from score_nb.models import folders_of, load_policy
-    from score_nb.use import check_output, save_merged
+    from score_nb.models import check_output, folders_of, load_policy, save_merged
     check_output(a.out, folders_of(a.model, a.adapter), "out")
     policy = load_policy(a.model, a.adapter, rank=a.rank, device="cpu", dtype=getattr(torch, a.dtype))
     print("wrote", save_merged(policy, a.out, card, keep=False))
@@ -503,7 +526,8 @@ STUDY = Group("study", {
     "seed": (int, 0, "of adapter, problems and samples"),
     "out": (str, "runs/study", "folder of the study"),
     "n": (int, 1000, "held-out problems"),
-    "steps": (int, None, "updates of a whole row (default: the study's budget)")})
+    "steps": (int, None, "updates of a whole row (default: the study's budget, 80)"),
+    "problems": (int, None, "problems a step (default: the study's budget, 32)")})
 STORE = Group("store", {
     "out": (str, None, "folder to store them in, under the same names")})
 PRETRAIN = Group("model", {
@@ -517,7 +541,8 @@ def study_command(a):
     from score_nb.study import BUDGET, ROWS, run_row
     names = list(ROWS) if a.rows == ["all"] else a.rows
     for name in names: check_known("row", name, ROWS)
-    budget = BUDGET if a.steps is None else replace(BUDGET, steps=a.steps)
+    given = dict(steps=a.steps, problems=a.problems)
+    budget = replace(BUDGET, **{name: value for name, value in given.items() if value is not None})
     _show(table({ROWS[name].title: run_row(name, a.seed, a.out, budget=budget, n=a.n) for name in names}))
 
 def store_command(a):
@@ -531,6 +556,8 @@ def store_command(a):
 def pretrain_command(a):
     "Make the embedded tiny Gemma again, from nothing. See the notebook 90_tiny_gemma."
     check_number("seed", a.seed, low=0, high=LARGEST_SEED)
+    other = (Path(a.out)/"config.json").exists() and not (Path(a.out)/"recipe.json").exists()
+    check(not other, "out", a.out, "holds another model, which would be lost; choose a folder of its own")
     from score_nb.pretrain import Recipe, pretrain
     pretrain(a.out, Recipe(seed=a.seed))
 

@@ -333,6 +333,7 @@ def evaluate(
     begin:dict=None, # {k: text}: attempt k is made to begin so
     progress:bool=True, # a bar, if it takes longer than two seconds
     max_rows:int=200, # conversations at once: sets the memory needed
+    label:str="evaluate", # what the bar says
 )->Report:
     "Attempt every problem K times and report. Raises `SettingError` for an empty list of problems or a setting out of range."
     check(len(problems) > 0, "problems", problems, "give at least one problem")
@@ -340,7 +341,7 @@ def evaluate(
     parts, begin = [], begin or {}
     check(all(k in range(1, attempts + 1) for k in begin), "begin", begin, f"its keys are attempts, 1 to {attempts}")
     check_length(policy, task, problems, attempts, max_new_tokens)
-    bar = tqdm(total=len(problems), desc="evaluate", delay=2, disable=not progress, unit=" problems")
+    bar = tqdm(total=len(problems), desc=label, delay=2, disable=not progress, unit=" problems")
     for i in range(0, len(problems), max_rows):
         part = problems[i:i + max_rows]
         e = rollout(policy, task, part, attempts, temperature=temperature, max_new_tokens=max_new_tokens,

@@ -14,9 +14,8 @@ from pathlib import Path
 import torch
 from .cache import positions
 from .core import SettingError, check, write_atomic
-from .models import Policy, chat_text, load_policy, quiet, save_tokenizer
+from .models import Policy, chat_text, check_output, load_policy, quiet, save_tokenizer, write_whole
 from .tasks import Problem, Task
-from .use import _store, check_output
 
 # %% ../nbs/18a_export.ipynb #out-5
 PACKAGES = "onnx", "onnxscript", "onnxruntime" # the extra 'onnx'
@@ -129,7 +128,8 @@ def export_onnx(
     def save(folder):
         write_atomic(Path(folder)/"chat.json", chat)
         write_atomic(Path(folder)/"model.onnx", content)
-    return _store(policy, folder, "", save, partial(save_tokenizer, policy.tokenizer))
+    check_output(folder, policy.sources)
+    return write_whole(folder, save, partial(save_tokenizer, policy.tokenizer))
 
 # %% ../nbs/18a_export.ipynb #out-23
 FORMATS = "onnx",

@@ -26,7 +26,7 @@ from pathlib import Path
 from tqdm import tqdm
 from .equality import plain_number, tidy
 from .core import SettingError, check, check_number, named_seed
-from .grading import _Worker, count_stalled, extract_answer, math_equal, run_python
+from .grading import _Worker, count_stalled, extract_answer, math_equal, program_passes
 from .programs import asked_by, program_of
 from .tasks import CodeTask, DOUBT, MathTask, Problem, Row, Task
 from .tasks import _level, check_apart, hub_reason, parse_rows, plain
@@ -396,7 +396,7 @@ def tests_pass(
 )->bool:
     "Whether the program that a text states, with the names the tests ask for, passes all of them."
     code = program_of(text, asked_by(problem.accepted))
-    return bool(code) and run_python(code, problem.accepted).passed
+    return bool(code) and program_passes(code, problem.accepted)
 
 def tests_doubt(
     reference:str, # tests from the file
@@ -641,6 +641,10 @@ def get_grader(
 )->Grader:
     "The grader that is asked for. Raises `SettingError` for an unknown one."
     if callable(grade):
+        try: inspect.signature(grade).bind("text", {})
+        except TypeError:
+            two = "a function of two arguments: an attempt's text, and its row as a dict"
+            raise SettingError("grade", grade, f"give {two}") from None
         right = CallableGrader(grade)
         return Grader(right.name, whole_text, right, reads_row=True, source=right.source)
     known = f"use {', '.join(GRADERS)}, or FILE.py:FUNCTION"
@@ -659,6 +663,7 @@ def short_hash(text:str)->str:
 
 class OwnTask(Task):
     "A task made of rows. `task_from` and `task_from_files` make it."
+    length = 256 # of an attempt, if none is given: three of them fit a model of 1,024 positions
     def __init__(self,
         splits:dict, # split -> list of OwnProblem
         grader:Grader,
@@ -774,13 +779,13 @@ def build_task(
     template:str, # None: the grader's
     correction:str, # None: the grader's
     name:str,
-    length:int, # None: 512
+    length:int, # None: 256
     data:str, # where the rows are from, for errors
 )->OwnTask:
     "A task from rows. Raises `SettingError`."
     template = grader.prompt if template is None else template
     correction = grader.correction if correction is None else correction
-    length = Task.length if length is None else length
+    length = OwnTask.length if length is None else length
     known = isinstance(template, str) and "{question}" in template
     check(known, "prompt", shown(template), "must be text with {question} where the question goes")
     said = isinstance(correction, str) and correction.strip()
@@ -792,13 +797,18 @@ def build_task(
         need_column(part, answer, "answer")
         bar = tqdm(part, desc=f"check {split}", delay=2, leave=False, unit=" rows")
         problems[split] = [own_problem(row, question, answer, grader) for row in bar]
-    return OwnTask(share_out(problems, data), grader, name, template, correction, length)
+    splits = share_out(problems, data)
+    if grader.reads_row: # a function that cannot grade says so now
+        one = next(p for part in splits.values() for p in part)
+        grader.right(one.answer, one)
+    return OwnTask(splits, grader, name, template, correction, length)
 
 def rows_of(
     part, # list of dicts, or a data set of `datasets`
     place:str, # for errors
 )->list: # of Row
     "Rows given in Python. Raises `SettingError` if there are none, or one is not a dict."
+    check(hasattr(part, "__iter__"), place, part, "give a list of dicts, or a data set")
     rows = [Row(r, f"{place}, row {i}") for i, r in enumerate(part, 1)]
     check(rows, place, [], "there are none; give a dict with a question and an answer for each")
     for row in rows:
@@ -813,7 +823,7 @@ def task_from(
     prompt:str=None, # text with {question}; other braces stay. None: the grader's
     correction:str=None, # the user turn before the second attempt. None: the grader's, neutral
     name:str="own", # of the task
-    length:int=None, # tokens an attempt may take, where the user does not say. None: 512
+    length:int=None, # tokens an attempt may take, where the user does not say. None: 256
 )->OwnTask:
     "A task from rows; without splits 70, 10 and 20 %. Raises `SettingError` that names the row."
     if not isinstance(rows, dict): parts = {"all": rows_of(rows, "rows")}
@@ -846,7 +856,7 @@ def task_from_files(
     grader:str="exact", # a key of `GRADERS`, or FILE.py:FUNCTION
     prompt=None, # text file with {question}. None: the grader's
     correction:str=None, # the user turn before the second attempt. None: the grader's, neutral
-    length:int=None, # tokens an attempt may take, where the user does not say. None: 512
+    length:int=None, # tokens an attempt may take, where the user does not say. None: 256
 )->OwnTask:
     "A task from files, as `--data` names them. Raises `SettingError` that names file and row."
     template = None if prompt is None else read_template(prompt)

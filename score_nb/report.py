@@ -503,4 +503,6 @@ def write_report(
 )->Path:
     "Write the report of some runs. Raises `SettingError`."
     out = Path(out)
-    return write_atomic(out/"report.html" if out.is_dir() else out, report_html(folders))
+    file = out/"report.html" if out.is_dir() else out
+    check(file.suffix in (".html", ".htm"), "out", str(out), "give a file that ends in .html; it is written anew")
+    return write_atomic(file, report_html(folders))

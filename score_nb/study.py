@@ -18,7 +18,7 @@ import torch
 from .core import Run, check, is_log, read_jsonl, to_jsonl, write_atomic
 from .evals import Interval, Report, Table, Z, evaluate
 from .models import Policy, load_policy, public_name
-from .recipe import Stage, finished, run_stages
+from .recipe import Stage, check_orphans, finished, run_stages, stored_report
 from .reinforce import micro_batches, token_logps
 from .rollout import rollout
 from .sft import base_attempts, pair_sft, self_refine, shift_probe, star
@@ -158,14 +158,15 @@ def run_row(
     budget, folder = budget.for_task(task), Path(out)/f"{name}-s{seed}"
     stages = [as_stage(each, seed, budget, rows) for each in names]
     problems, policy = task.load("train"), load_policy(model, seed=seed)
-    task.load("test", n) # refuses an n that is out of range
+    asked = task.load("test", n)
+    check_orphans(out, [stage.name for stage in stages])
     shared = {k: v for k, v in asdict(budget).items() if k not in ("seed", "max_rows")}
     shared |= dict(model=public_name(model), base_weights=policy.base_fingerprint, n=n)
     Run(out, shared, free=("save_every",), lock=False) # rows of one study can be compared; several may run
-    if finished(folder, rows[name].make): return Report.from_rows(read_jsonl(folder/"evals.jsonl"))
+    if finished(folder, rows[name].make): return stored_report(folder, None, asked)
     row_of = {stage.name: rows[each] for stage, each in zip(stages, names)}
     def ask(policy, stage): return look_at(policy, task, row_of[stage.name], Path(out)/stage.name, n)
-    return run_stages(policy, task, problems, stages, budget, out, ask)[folder.name]
+    return run_stages(policy, task, problems, stages, budget, out, ask, asked=asked)[folder.name]
 
 # %% ../nbs/12_ablations.ipynb #cell-13
 STUDENT = 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262 # for 1 to 9 degrees of freedom

@@ -162,7 +162,7 @@ from urllib.error import HTTPError
 from urllib.request import urlopen
 from .core import SettingError, check, named_seed
 from .answers import extract_answer, last_boxed
-from .grading import math_equal, run_python
+from .grading import math_equal, program_passes
 from .programs import asked_by, completed, guarded, program_of
 
 # %% ../nbs/01b_real_tasks.ipynb #cell-4
@@ -458,7 +458,7 @@ class CodeTask(DataTask):
     def grade(self, text, problem):
         if not text.strip(): return 0.
         program = self.program(text, problem)
-        return float(program is not None and run_python(program, problem.tests).passed)
+        return float(program is not None and program_passes(program, problem.tests))
 
 # %% ../nbs/01b_real_tasks.ipynb #cell-24
 MBPP_SPLITS = {"test": range(11, 511), "validation": range(511, 601), "train": range(601, 975)} # of task_id; 1 to 10 are for prompts

@@ -6,8 +6,9 @@
 __all__ = ['CHECKPOINT', 'KINDS', 'MOMENTS', 'SIGNS', 'TRACKERS', 'OTHERS', 'pick', 'save_checkpoint', 'damaged',
            'checkpoint_facts', 'check_tensors', 'load_checkpoint', 'everyones', 'add_up', 'sample', 'gradient',
            'out_of_memory', 'whole_gradient', 'update', 'new_optimizer', 'metrics', 'plain_signs', 'progress_line',
-           'duration', 'fingerprint', 'problem_set', 'check_training', 'open_run', 'new_accelerator', 'start_trackers',
-           'restore_logs', 'close_run', 'StopSignals', 'how_to_go_on', 'show_step', 'say_how_long', 'new_bar', 'train']
+           'duration', 'fingerprint', 'problem_set', 'check_training', 'open_run', 'check_track', 'new_accelerator',
+           'start_trackers', 'restore_logs', 'close_run', 'StopSignals', 'how_to_go_on', 'show_step', 'say_how_long',
+           'new_bar', 'train']
 
 # %% ../nbs/08_train.ipynb #cell-2
 import hashlib, json, os, signal, sys, threading, time
@@ -287,11 +288,23 @@ def problem_set(problems:list)->str:
     "How many, and twelve hex digits that change with any of them or their order."
     return f"{len(problems)} problems " + hashlib.sha256("\n".join(p.id for p in problems).encode()).hexdigest()[:12]
 
-def check_training(task, problems:list, objective:Objective, cfg:TrainConfig):
+def check_training(
+    task, # a Task
+    problems:list, # of Problem, to draw from
+    objective:Objective,
+    cfg:TrainConfig,
+):
     "Raise `SettingError` for what cannot work, before anything is written."
+    known = isinstance(objective, Objective)
+    check(known, "objective", objective, "give an Objective, such as stage_one() or get_objective(name)")
     check(len(problems) > 0, "problems", problems, "give at least one problem")
-    check(cfg.problems <= len(problems), "problems", cfg.problems, f"a step takes a problem at most once, and there are {len(problems)}; give at most that many, and more samples of each")
-    check(cfg.offline == 0 or objective.attempts > 1, "offline", cfg.offline, f"{objective.name} has one attempt, and if the base makes it nothing is left to learn from; leave it out")
+    check(all(hasattr(p, "id") for p in problems), "problems", problems, "give Problems, as task.load does")
+    different = len({p.id for p in problems})
+    once = f"a step takes a problem at most once, and there are {different}"
+    remedy = f"{once}; give at most that many, and more samples of each"
+    check(cfg.problems <= different, "problems", cfg.problems, remedy)
+    alone = f"{objective.name} has one attempt, and if the base makes it nothing is left to learn from"
+    check(cfg.offline == 0 or objective.attempts > 1, "offline", cfg.offline, alone + "; leave it out")
 
 def open_run(path, policy:Policy, task, problems:list, objective:Objective, cfg:TrainConfig, validation=None)->Run:
     "The run folder of these settings: which base and start, which problems, which objective, which numbers. Raises `SettingError`."
@@ -302,6 +315,9 @@ def open_run(path, policy:Policy, task, problems:list, objective:Objective, cfg:
     if validation: which |= validation.settings
     facts = checkpoint_facts(path) or {}
     known, behind = facts.get("settings"), facts.get("step", 0)
+    evaluated = behind > 0 and (Path(path)/"evals.jsonl").exists()
+    old = f"{path} was evaluated after {behind} steps; move its evals.jsonl away, or choose another folder"
+    check(not evaluated or cfg.steps <= behind, "steps", cfg.steps, old)
     ended = known is not None and known.get("steps") == cfg.steps
     check(cfg.steps > behind or ended and cfg.steps == behind, "steps", cfg.steps, f"the run in {path} has {behind} steps behind it; give more, or choose another folder")
     return Run(path, which | settings, free=("steps", "save_every"), known=known)
@@ -309,13 +325,22 @@ def open_run(path, policy:Policy, task, problems:list, objective:Objective, cfg:
 TRACKERS = ("tensorboard", "wandb", "trackio")
 OTHERS = ("ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_MEGATRON_LM") # what `accelerate launch` sets for those who want that
 
+def check_track(
+    track, # None, a name, or a GeneralTracker of accelerate
+    run, # folder
+):
+    "Raise `SettingError` for a tracker that cannot be used."
+    if track is None or isinstance(track, GeneralTracker): return
+    log = f"{Path(run).name}/metrics.jsonl"
+    remedy = f"use {', '.join(TRACKERS)}; without it the numbers go to {log} alone"
+    check(track in TRACKERS, "track", track, remedy)
+    check(find_spec(track), "track", track, f"its package is not installed; pip install {track}")
+
 def new_accelerator(policy:Policy, cfg:TrainConfig, run, track)->Accelerator:
     "Who takes part, and who else is told the numbers. Raises `SettingError` for what cannot work."
     for name in OTHERS: check(os.environ.get(name, "false").lower() in ("", "0", "false"), name, os.environ.get(name), "is not used here; a base is split by `accelerate launch --use_fsdp`, and with torchrun each process holds a whole one")
     check(policy.split is not None or not split_asked(), "ACCELERATE_USE_FSDP", os.environ.get("ACCELERATE_USE_FSDP"), "this policy's base is whole; load it in these processes with load_policy, or start them with torchrun")
-    if not isinstance(track, GeneralTracker) and track is not None:
-        check(track in TRACKERS, "track", track, f"use {', '.join(TRACKERS)}; without it the numbers go to {Path(run).name}/metrics.jsonl alone")
-        check(find_spec(track), "track", track, f"its package is not installed; pip install {track}")
+    check_track(track, run)
     with patch_environment(accelerate_use_fsdp="false"):                                # the base is split already, by load_policy
         accelerator = Accelerator(cpu=policy.device.type == "cpu", log_with=track, project_dir=str(run), kwargs_handlers=[InitProcessGroupKwargs(timeout=WAIT)])
     n, index = accelerator.num_processes, accelerator.local_process_index
