@@ -60,21 +60,24 @@ def demo(run):
     print(f"no finished run in {run}: score_nb demo makes one, which takes minutes", flush=True)
     score_nb("demo", "--run", str(run))
 
-def models(run):
+def models(run, base_only):
     "The models of a run as ONNX, and what the page must know of it."
     from score_nb.tasks import WORDINGS
+    sources = dict.fromkeys(STAGES, "base") if base_only else {stage: stage for stage in STAGES}
     weights = [root/"data/tiny/model.safetensors"]
-    weights += [run/stage/"adapter/adapter_model.safetensors" for stage in ("stage1", "stage2")]
+    weights += [run/stage/"adapter/adapter_model.safetensors" for stage in sources.values()
+                if stage != "base"]
     key = hashlib.sha256(b"".join(file.read_bytes() for file in weights)).hexdigest()
     known = live/"models.txt"
     if not (known.is_file() and known.read_text() == key):
         known.unlink(missing_ok=True)
-        score_nb("export", "--format", "onnx", str(run), "--out", str(live))
+        if base_only: score_nb("export", "--format", "onnx", "tiny", "--out", str(live/"base"))
+        else: score_nb("export", "--format", "onnx", str(run), "--out", str(live))
         known.write_text(key)
     settings = json.loads((run/"config.json").read_text(encoding="utf-8"))["settings"]
     chat = json.loads((live/"base"/"chat.json").read_text(encoding="utf-8"))
     shutil.copy(live/"base"/"tokenizer.json", live)
-    stages = [dict(title=title, folder=stage, stored=counts(run/stage/"evals.jsonl"))
+    stages = [dict(title=title, folder=sources[stage], stored=counts(run/stage/"evals.jsonl"))
               for stage, title in STAGES.items()]
     facts = dict(
         models=stages, wordings=WORDINGS, problems=problems(run/"base"/"evals.jsonl"), chat=chat,
@@ -87,6 +90,7 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=plain)
     parser.add_argument("--run", type=Path, default=root/"runs/demo", help="run folder of score_nb")
     parser.add_argument("--out", type=Path, default=root/"_docs", help="folder to write")
+    parser.add_argument("--base-only", action="store_true", help="in all columns: to try the page")
     parser.add_argument("--without-models", action="store_true", help="the live page then has none")
     return parser.parse_args()
 
@@ -98,7 +102,7 @@ def main():
         run = given.run.resolve()
         demo(run)
         runtime()
-        models(run)
+        models(run, given.base_only)
     quiet = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
     where = ["--config-file", docs/"mkdocs.yml", "--site-dir", given.out.resolve()]
     mkdocs = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", *where]

@@ -194,7 +194,9 @@ def check_answers(browser, run, questions):
     from score_nb.rollout import rollout
     from score_nb.tasks import Problem, get_task
     task = get_task("equations")
-    for place, stage in enumerate(("base", "stage1", "stage2")):
+    folders = browser.value("page.models.map(model => model.folder)")
+    for stage in dict.fromkeys(folders): # of those that share a model, one
+        place = folders.index(stage)
         adapter = None if stage == "base" else run/stage/"adapter"
         policy = load_policy(adapter=adapter, device="cpu", dtype=torch.float32)
         problems = [Problem("", question, "") for question in questions]
@@ -244,7 +246,8 @@ def check_use(browser, address):
 
 def check_run(browser):
     "The counter fills by itself, and stops when it is told to."
-    for button in ("reset", "run"): browser.value(f"document.getElementById('live-{button}').click()")
+    for button in ("reset", "run"):
+        browser.value(f"document.getElementById('live-{button}').click()")
     browser.until("page.models.every(model => model.count.n >= 5)", 120)
     browser.value("document.getElementById('live-run').click()")
     counted = browser.value("document.getElementById('live-count').innerText")

@@ -33,12 +33,12 @@ def facts(name):
     time = re.search(r"CPU,? (?:about )?(\d+ (?:s|min)\b)", text)
     return title[1], claim[1] if claim else "", time[1] if time else ""
 
-def page_of(link, here):
-    "Where a link of a notebook leads, as a page beside the page `here`; a link elsewhere stays."
+def page_of(link, here, folder):
+    "Where a link of a text in `folder` leads, seen from the page `here`; one elsewhere stays."
     target, _, anchor = link.partition("#")
     if "://" in target or not target: page = target
     else:
-        place = posixpath.normpath(posixpath.join("nbs", target))
+        place = posixpath.normpath(posixpath.join(folder, target))
         page = places.get(place)
         if page is None: page = f"{SOURCE}/{place}"
         else: page = posixpath.relpath(page, posixpath.dirname(here) or ".")
@@ -52,9 +52,9 @@ ELSEWHERE = re.compile(r"!\[([^\]]*)\]\(https?://[^)]*\)") # a picture that is n
 LINK = re.compile(r"(?<!\\)\]\(([^)\s]+)\)")
 LIST = re.compile(r"^ {0,3}(?:[-*]|\d+\.) ")
 
-def prose(text, here):
+def prose(text, here, folder="nbs"):
     "A text of a notebook as MkDocs wants it: links to pages, an empty line before a list."
-    def linked(match): return f"]({page_of(match[1], here)})"
+    def linked(match): return f"]({page_of(match[1], here, folder)})"
     lines, fenced = [], False
     for line in text.splitlines():
         if line.startswith("```"): fenced = not fenced
@@ -271,7 +271,8 @@ def on_files(files, config):
     texts |= {"api/index.md": api_index(names)}
     texts |= {f"api/{module}.md": api_page(module) for module in modules(names)}
     for file in ("CHANGELOG.md", "CONTRIBUTING.md"):
-        texts[places[file]] = (root/file).read_text(encoding="utf-8")
+        text = (root/file).read_text(encoding="utf-8")
+        texts[places[file]] = prose(text, places[file], folder="")
     served = [path for path in live.rglob("*") if path.suffix in SERVED]
     places_of = {f"live/data/{path.relative_to(live).as_posix()}": path for path in served}
     models = {place: path.read_bytes() for place, path in places_of.items()}
