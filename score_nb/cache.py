@@ -79,7 +79,8 @@ def own_masks(
     config._attn_implementation = "as_function"
     nothing = torch.zeros(1, 1, 1, device=device)
     asked = dict(config=config, inputs_embeds=nothing, input_embeds=nothing, attention_mask=None,
-                 past_key_values=None, cache_position=torch.zeros(1, dtype=torch.long, device=device))
+                 past_key_values=None, cache=None, # its name before and from transformers 5.24 on
+                 cache_position=torch.zeros(1, dtype=torch.long, device=device))
     known = inspect.signature(create_masks_for_generate).parameters # they changed over the versions
     masks = create_masks_for_generate(**{k: v for k, v in asked.items() if k in known})
     for kind, sees in (masks if isinstance(masks, dict) else {"its": masks}).items():
