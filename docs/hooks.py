@@ -125,7 +125,7 @@ def merged(results):
 def path_page(names):
     "The course as a path, with times."
     lines = ["# The course", "",
-             "Read the pages in order: each builds on those before it. The time is what a page "
+             "Read the pages in order. The time is what a page "
              "takes to run on a CPU; here every output is as it was stored.", ""]
     for name in names:
         title, claim, time = facts(name)
