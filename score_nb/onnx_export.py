@@ -36,7 +36,10 @@ def conversation_format(
     task:Task,
 )->dict: # JSON
     "The text around the question and between two attempts, and the ids at which an attempt stops."
-    before, after = chat_text(policy.tokenizer, task.prompt(Problem("", QUESTION, ""))).split(QUESTION)
+    parts = chat_text(policy.tokenizer, task.prompt(Problem("", QUESTION, ""))).split(QUESTION)
+    times = len(parts) - 1
+    check(times == 1, "prompt", f"with the question {times} times", "must hold it once, to be filled in later")
+    before, after = parts
     bridge = policy.after(task.prompt(Problem("", "?", "")), [{"role": "user", "content": task.correction}])
     return dict(before=before, after=after, bridge=bridge, end=policy.end,
                 stop=list(policy.stop), limit=task.length, task=task.name)
@@ -140,7 +143,9 @@ def _holds(folder, file):
 
 def _base_of(adapter, model):
     "The model an adapter belongs to: `model`, or the merged one that the stage before left."
-    facts = json.loads((adapter/"adapter_config.json").read_text(encoding="utf-8"))
+    try: facts = dict(json.loads((adapter/"adapter_config.json").read_text(encoding="utf-8")))
+    except (OSError, TypeError, ValueError) as e:
+        raise SettingError("adapter", str(adapter), "its adapter_config.json is damaged; restore it") from e
     merged = [folder for folder in adapter.parent.parent.glob("*/merged") if folder.parent < adapter.parent]
     return str(max(merged)) if merged and facts.get("base_model_name_or_path") == "merged" else model
 

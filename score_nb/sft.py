@@ -107,6 +107,7 @@ def sft(
 )->Policy: # with the last adapter, or the one that `validation` keeps; also saved in run/adapter
     "Supervised fine-tuning: cross-entropy summed over the tokens of the chosen attempts, mean over rows. Raises `SettingError`."
     check(len(episodes) > 0, "episodes", len(episodes), "give at least one")
+    if validation: validation.check_fits(policy, cfg.max_new_tokens)
     episodes, each, clock = only(episodes, attempts), cfg.problems*cfg.samples*cfg.branch, time.perf_counter
     digest = hashlib.sha256(episodes.ids.numpy().tobytes() + episodes.turn.numpy().tobytes()).hexdigest()[:12]
     accelerator, optimizer, at_one = Accelerator(cpu=policy.device.type == "cpu"), new_optimizer(policy, cfg), replace(cfg, temperature=1.)
@@ -130,7 +131,7 @@ def sft(
             batch = episodes[torch.tensor(pick(range(len(episodes)), each, cfg.seed, step - 1))]
             done = update(policy, batch, torch.ones(batch.reward.shape), (0.,)*batch.attempts, at_one, accelerator, optimizer, facts["tokens"])
             facts |= dict(step=step, tokens=done["tokens"])
-            if validation and validation.due(step, cfg.steps): validation.measure(policy, run, step)
+            if validation and validation.due(step, cfg.steps): validation.measure(policy, run, step, cfg.max_new_tokens)
             learnt = int((batch.turn > 0).sum())
             row = dict(loss=done["loss"], token_loss=done["loss"]*each/learnt, grad_norm=done["grad_norm"], epoch=step*each/len(episodes))
             row |= {f"kl{k}": done["kl"][:, k - 1].mean().item() for k in attempts}
@@ -155,7 +156,7 @@ def spans(
 
 def in_rounds(policy, task, problems, make, rounds, cfg, run, attempts, probe, validation=None, **settings)->Policy:
     "Collect, `make` a set of it, train on it from the start again: `rounds` times, within one budget. A row a round goes into rounds.jsonl."
-    if validation: validation.check_fits(policy)
+    if validation: validation.check_fits(policy, cfg.max_new_tokens, problems)
     check(len(problems) > 0, "problems", problems, "give at least one problem")
     parts, start, cfg = spans(cfg.steps, rounds), policy.adapter(), cfg.for_task(task)
     check_length(policy, task, problems, 2, cfg.max_new_tokens)

@@ -428,7 +428,7 @@ def train(
     accelerator, optimizer, start = new_accelerator(policy, cfg, run, track), new_optimizer(policy, cfg), policy.adapter()
     if validation:
         check(accelerator.num_processes == 1, "validation", f"in {accelerator.num_processes} processes", "start one process, or leave it out")
-        validation.check_fits(policy)
+        validation.check_fits(policy, cfg.max_new_tokens, problems)
     with accelerator.main_process_first(): run = open_run(run, policy, task, problems, objective, cfg, validation)
     main, label, clock = accelerator.is_main_process, label or objective.name, time.perf_counter # the main process alone writes
     with run, StopSignals() as stop:
@@ -455,7 +455,7 @@ def train(
                         optimizer.step()
                         optimizer.zero_grad()
                         facts |= dict(step=step, recent=recent, tokens=done.pop("tokens"))
-                        if validation and validation.due(step, cfg.steps): validation.measure(policy, run, step)
+                        if validation and validation.due(step, cfg.steps): validation.measure(policy, run, step, cfg.max_new_tokens)
                         if not main: continue
                         row = metrics(task, policy.tokenizer, episodes, advantage, done.pop("kl")) | done
                         row = {"step": step} | {k: round(v, 6) for k, v in row.items()}

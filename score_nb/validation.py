@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from safetensors.torch import load_file, save as to_safetensors
-from .core import Run, check, check_number, read_jsonl, write_atomic
+from .core import Run, SettingError, check, check_number, read_jsonl, write_atomic
 from .models import Policy, check_length
 from .rollout import rollout
 from .tasks import problems_fingerprint
@@ -45,8 +45,9 @@ class Validation:
 
     def __post_init__(self):
         check(len(self.problems) > 0, "problems", self.problems, "give at least one validation problem")
-        check_number("every", self.every, low=1)
-        check_number("attempts", self.attempts, low=1)
+        for name, value in (("every", self.every), ("attempts", self.attempts)):
+            check(type(value) is int, name, value, "give a whole number")
+            check_number(name, value, low=1)
 
     @property
     def settings(self)->dict: # JSON
@@ -54,9 +55,17 @@ class Validation:
         held_out = f"{len(self.problems)} problems {problems_fingerprint(self.problems)}"
         return dict(validation=held_out, validation_every=self.every, validation_attempts=self.attempts)
 
-    def check_fits(self, policy:Policy):
-        "Raise `SettingError` unless the conversations fit into the model's positions."
-        check_length(policy, self.task, self.problems, self.attempts, None)
+    def check_fits(self,
+        policy:Policy,
+        limit:int=None, # tokens of an attempt, as in the run; default the task's
+        training:list=(), # of Problem that the run draws from
+    ):
+        "Raise `SettingError` for a problem that is trained on, or conversations beyond the model's positions."
+        trained = {problem.id for problem in training}
+        both = [problem.id for problem in self.problems if problem.id in trained]
+        remedy = "are trained on too; measure on problems of another split"
+        check(not both, "validation", f"{len(both)} of its problems, such as {both[:1]}", remedy)
+        check_length(policy, self.task, self.problems, self.attempts, limit)
 
     def due(self,
         step:int, # updates done
@@ -69,10 +78,11 @@ class Validation:
         policy:Policy,
         run:Run, # its folder takes the row and the adapter
         step:int, # updates done
+        limit:int=None, # tokens of an attempt, as in the run; default the task's
     ):
         "Measure the policy as it is, greedily, and store its adapter."
-        begun = time.perf_counter()
-        reward = rollout(policy, self.task, self.problems, self.attempts, temperature=0).reward
+        begun, how = time.perf_counter(), dict(temperature=0, max_new_tokens=limit)
+        reward = rollout(policy, self.task, self.problems, self.attempts, **how).reward
         accuracy = {f"acc{k}": round(x, 6) for k, x in enumerate(reward.mean(0).tolist(), 1)}
         write_atomic(self.adapter_file(run.path, step), to_safetensors(policy.adapter()))
         run.log({"step": step} | accuracy, LOG)
@@ -93,7 +103,12 @@ class Validation:
     ):
         "Go back to the best adapter of the run, and write into config.json which one it is."
         kept = self.best(run.path)
-        policy.load_adapter(load_file(self.adapter_file(run.path, kept["step"])))
+        file = self.adapter_file(run.path, kept["step"])
+        try: adapter = load_file(file)
+        except Exception as e:
+            remedy = "cannot be read, and the adapter to keep is in it; restore it, or choose another folder"
+            raise SettingError("file", str(file), remedy) from e
+        policy.load_adapter(adapter)
         run.save(kept=kept)
 
     def rewind(self,
