@@ -121,7 +121,7 @@ def sft(
     _, facts = load_checkpoint(run, policy, optimizer) or ({}, dict(step=0, tokens=cfg.tokens))
     run.rewind(facts["step"], known=facts.pop("log", None))
     for file in ("timing.jsonl", "probe.jsonl"): run.rewind(facts["step"] or -1, file)
-    if validation: validation.rewind(run, facts["step"])
+    if validation: validation.rewind(run, facts["step"], cfg.steps)
     def look(step):
         if probe: run.log({"step": step} | probe(policy), "probe.jsonl")
     if facts["step"] == 0: look(0)

@@ -436,7 +436,7 @@ def train(
         first, window = facts["step"], min(cfg.window, cfg.steps)                     # a run shorter than its window keeps its last adapter sampled from
         if first < window: best, facts["score"] = start, -1.                          # so early, no adapter of such a run is its best yet
         if main: restore_logs(run, facts)
-        if validation: validation.rewind(run, first)
+        if validation: validation.rewind(run, first, cfg.steps)
         start_trackers(accelerator, run, first)
         rewarded = objective.credit(torch.eye(objective.attempts)).ne(0).any(0)       # the attempts that earn credit
         try:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from safetensors.torch import load_file, save as to_safetensors
-from .core import Run, SettingError, check, check_number, read_jsonl, write_atomic
+from .core import Run, SettingError, check, check_number, read_jsonl, to_jsonl, write_atomic
 from .models import Policy, check_length
 from .rollout import rollout
 from .tasks import problems_fingerprint
@@ -114,9 +114,14 @@ class Validation:
     def rewind(self,
         run:Run,
         step:int, # last step of the checkpoint the run goes on from
+        steps:int, # of the whole run
     ):
-        "Drop what was measured after a checkpoint; it will be measured again."
-        for file in (LOG, TIMES): run.rewind(step, file)
+        "Drop what was measured after a checkpoint, and at the end of a run that was made longer since."
+        for file in (LOG, TIMES):
+            run.rewind(step, file)
+            rows = run.rows(file)
+            kept = [row for row in rows if self.due(row["step"], steps)]
+            if kept != rows: write_atomic(run.path/file, to_jsonl(kept))
 
     @staticmethod
     def adapter_file(folder, step:int)->Path:
