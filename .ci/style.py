@@ -1,0 +1,194 @@
+"""How the code of the pages and scripts reads; a page listed as clean may not fall back.
+
+  python .ci/style.py                       a table of all pages; fails if one of CLEAN has a fault
+  python .ci/style.py nbs/01_tasks.ipynb    the faults of some pages, each with its cell and line
+
+Faults are lines over 100 columns, statements after a colon or semicolon (but not `if x: return`),
+lambdas bound to a name, nested comprehensions with conditions on two levels, and long functions.
+A table of data may be wider: end the first line of its statement with `# data table`.
+"""
+import ast, json, re, sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+COLUMNS = 100
+# the course up to Stage I, in reading order; its functions have at most 25 lines, others 40
+TO_STAGE_1 = "01_tasks 03_models 04_rollout 05_evals 07_reinforce 08_train 06_sft 09_stage1".split()
+COURSE = TO_STAGE_1 + "10_shaping 11_stage2".split()
+# pages without a fault: the list grows, and when every page is on it, it goes
+CLEAN = """
+style
+""".split()
+
+COMPREHENSIONS = ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp
+FUNCTIONS = ast.FunctionDef, ast.AsyncFunctionDef
+JUMPS = ast.Return, ast.Raise, ast.Continue, ast.Break, ast.Pass
+
+def is_text(statement):
+    "Whether a statement is only a string or an ellipsis, as in `class Late(Exception): 'why'`."
+    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+
+def wide_lines(tree, lines):
+    "Numbers of the lines that are too long, without those of a table of data."
+    tables = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.stmt) and lines[node.lineno - 1].endswith("# data table"):
+            tables |= set(range(node.lineno, node.end_lineno + 1))
+    return [n for n, line in enumerate(lines, 1) if len(line) > COLUMNS and n not in tables]
+
+def crowded_lines(tree, lines):
+    "Numbers of the lines on which a statement stands after a colon or semicolon."
+    allowed = set()
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if not isinstance(body, list) or len(body) != 1: continue
+        if isinstance(node, ast.If) and not node.orelse and isinstance(body[0], JUMPS):
+            allowed.add(body[0])
+        if isinstance(node, (ast.ClassDef, *FUNCTIONS)) and is_text(body[0]):
+            allowed.add(body[0])
+    found = set()
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.stmt) or node in allowed: continue
+        before = lines[node.lineno - 1].encode()[:node.col_offset]
+        if before.strip():
+            found.add(node.lineno)
+    return sorted(found)
+
+def named_lambdas(tree):
+    "Numbers of the lines on which a lambda is bound to a name."
+    found = []
+    for node in ast.walk(tree):
+        if not isinstance(node, (ast.Assign, ast.AnnAssign, ast.NamedExpr)): continue
+        values = getattr(node.value, "elts", [node.value])
+        if any(isinstance(value, ast.Lambda) for value in values):
+            found.append(node.lineno)
+    return found
+
+def has_condition(comprehension):
+    "Whether a comprehension itself filters, or chooses between two values."
+    if any(loop.ifs for loop in comprehension.generators): return True
+    return isinstance(getattr(comprehension, "elt", None), ast.IfExp)
+
+def two_level_conditions(tree):
+    "Numbers of the lines of comprehensions that have conditions on two levels."
+    found = []
+    for node in ast.walk(tree):
+        if not isinstance(node, COMPREHENSIONS) or not has_condition(node): continue
+        inner = [n for n in ast.walk(node) if isinstance(n, COMPREHENSIONS) and n is not node]
+        filtered = [loop for loop in node.generators if loop.ifs]
+        if len(filtered) > 1 or any(map(has_condition, inner)):
+            found.append(node.lineno)
+    return found
+
+def body_lines(function, lines):
+    "Numbers of the code lines of a function's body: no docstring, comment or blank line."
+    body = function.body[1:] if is_text(function.body[0]) else function.body
+    if not body: return []
+    numbers = range(body[0].lineno, function.end_lineno + 1)
+    return [n for n in numbers if re.match(r"\s*[^\s#]", lines[n - 1])]
+
+def body_nodes(function):
+    "How many syntax nodes a function's body has."
+    body = function.body[1:] if is_text(function.body[0]) else function.body
+    return sum(1 for statement in body for _ in ast.walk(statement))
+
+def outer_functions(tree):
+    "The functions of a module and of its classes, not those inside another function."
+    queue = list(tree.body)
+    while queue:
+        node = queue.pop()
+        if isinstance(node, FUNCTIONS):
+            yield node
+        else:
+            queue += ast.iter_child_nodes(node)
+
+def parts(path):
+    "(number of words, [(position, source)] of the code): of a notebook's cells, or of a script."
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".py": return 0, [(0, text)]
+    words, code = 0, []
+    for position, cell in enumerate(json.loads(text)["cells"]):
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            words += len(source.split())
+        if cell["cell_type"] != "code" or source.startswith("%%"): continue
+        source = re.sub(r"^(\s*)[%!].*", r"\1pass", source, flags=re.M) # a line for IPython
+        code.append((position, source))
+    return words, code
+
+def measure(path):
+    "What there is to say about one page, as a dict; `faults` holds (cell, line, text)."
+    words, code = parts(path)
+    most = 25 if path.stem in COURSE else 40
+    page = dict(name=path.stem, words=words, lines=0, wide=0, crowded=0, lambdas=0, two_level=0)
+    page |= dict(long=0, longest=0, body_lines=0, body_nodes=0, faults=[])
+    for position, source in code:
+        lines, tree = source.split("\n"), ast.parse(source)
+        page["lines"] += sum(bool(line.strip()) for line in lines)
+        kinds = dict(wide=wide_lines(tree, lines), crowded=crowded_lines(tree, lines),
+                     lambdas=named_lambdas(tree), two_level=two_level_conditions(tree), long=[])
+        for function in outer_functions(tree):
+            length = len(body_lines(function, lines))
+            page["longest"] = max(page["longest"], length)
+            page["body_lines"] += length
+            page["body_nodes"] += body_nodes(function)
+            if length > most:
+                kinds["long"].append(function.lineno)
+        for kind, numbers in kinds.items():
+            page[kind] += len(numbers)
+            for n in numbers:
+                page["faults"].append((position, n, f"{kind}: {lines[n - 1].strip()[:70]}"))
+    return page
+
+def density(pages):
+    "Syntax nodes per line of function body."
+    return sum(p["body_nodes"] for p in pages)/max(1, sum(p["body_lines"] for p in pages))
+
+def table(pages):
+    "The report: a row per page, then the totals."
+    columns = "lines wide crowded lambdas two_level long longest".split()
+    print(f"{'page':22}" + "".join(f"{c:>10}" for c in columns) + f"{'nodes/line':>12}{'words':>8}")
+    for page in pages:
+        cells = "".join(f"{page[c]:10}" for c in columns)
+        clean = "  clean" if page["name"] in CLEAN else ""
+        print(f"{page['name']:22}{cells}{density([page]):12.1f}{page['words']:8}{clean}")
+    lines, wide = (sum(p[key] for p in pages) for key in ("lines", "wide"))
+    longest = max(page["longest"] for page in pages)
+    print(f"all: {lines} lines of code, {wide/lines:.1%} of them over {COLUMNS} columns, "
+          f"{density(pages):.1f} syntax nodes per line, longest function {longest} lines")
+    course = [page for page in pages if page["name"] in TO_STAGE_1]
+    words, lines = (sum(page[key] for page in course) for key in ("words", "lines"))
+    print(f"the course to Stage I: {words} words, {lines} lines of code, "
+          f"{density(course):.1f} syntax nodes per line")
+
+def main():
+    "Report, and fail for faults of the named pages, else of those in CLEAN."
+    named = [Path(name) for name in sys.argv[1:]]
+    kinds = "nbs/*.ipynb", "benchmarks/*.ipynb", "benchmarks/*.py", "docs/*.py", ".ci/*.py"
+    every = [path for kind in kinds for path in sorted(ROOT.glob(kind))]
+    pages = [measure(path) for path in named or every]
+    if not named:
+        table(pages)
+    missing = [] if named else sorted({*CLEAN, *COURSE} - {page["name"] for page in pages})
+    told = [f"{name}: listed here, but no such page" for name in missing]
+    for page in pages:
+        if not named and page["name"] not in CLEAN: continue
+        told += [f"{page['name']} cell {cell} line {n}: {text}" for cell, n, text in page["faults"]]
+    sys.exit("\n".join(told) or 0)
+
+def check_itself():
+    "Each kind of fault is found, and what is allowed is not."
+    sample = ("f = lambda: 0\nif f: g()\nfor x in f: pass; h()\n"
+              "y = [[a for a in b if a] for b in c if b]\nz = [a for b in c if b for a in b if a]\n"
+              f"t = ['{'x'*100}'] # data table\nu = '{'x'*100}'\n"
+              "def g():\n    if f: return\n    for x in f:\n        pass\n"
+              "class Late(Exception): 'why'\nw = [[a for a in b if a] for b in c]\n")
+    lines, tree = sample.split("\n"), ast.parse(sample)
+    found = named_lambdas(tree), crowded_lines(tree, lines), two_level_conditions(tree)
+    assert found == ([1], [2, 3], [4, 5]), found
+    assert wide_lines(tree, lines) == [7], wide_lines(tree, lines)
+    assert [len(body_lines(function, lines)) for function in outer_functions(tree)] == [3]
+
+if __name__ == "__main__":
+    check_itself()
+    main()
