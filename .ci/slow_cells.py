@@ -1,6 +1,7 @@
-"""Cells marked `#| slow` or `#| gpu`, and benchmarks, write to runs/; only `score_nb store` writes to data/runs/.
+"""Cells marked `#| slow` or `#| gpu` run only by `slow_cell`, the switch, and write to runs/, as benchmarks do.
+Only `score_nb store` writes to data/runs/.
 
-  python .ci/slow_cells.py    says which cells name a place below data/, and fails if any does
+  python .ci/slow_cells.py    says which cells have no switch or name a place below data/, and fails if any does
 """
 import ast, json, re
 from pathlib import Path
@@ -43,19 +44,30 @@ def faults(cells):
         if slow and (names_data(code) or known & names_in(code, ast.Load) - names_in(code, ast.Store)): found.append(i)
     return found
 
+def without_switch(source):
+    "Whether a marked cell does something outside an `if slow_cell(...)`, beside importing and defining."
+    if not re.search(r"^#\| *(slow|gpu)\b", source, re.M): return False
+    allowed = ast.Import, ast.ImportFrom, ast.FunctionDef
+    others = [s for s in ast.parse(source).body if not isinstance(s, allowed)]
+    return not all(isinstance(s, ast.If) and "slow_cell(" in ast.unparse(s.test) for s in others)
+
 def page(file):
     "Sources of a notebook's code cells."
     cells = json.loads(file.read_text(encoding="utf-8"))["cells"]
     sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-    return [re.sub(r"^\s*[%!].*", "", source, flags=re.M) for source in sources] # lines for IPython
+    return [re.sub(r"^(\s*)[%!].*", r"\1pass", source, flags=re.M) for source in sources] # lines for IPython
 
 for bad in (['#| slow\nwrite_atomic(data_path("runs", "x.jsonl"), "")'], ['#| slow\nfor d in "ab": write_atomic(f"../data/runs/{d}", "")'],
             ['out, n = data_path("runs"), 3', '#| slow\nwrite_atomic(out/"x.jsonl", "")']):
     assert faults(bad), f"not found: {bad}"
 assert not faults(['out = data_path("runs")', '#| slow\nout, base = Path("../runs"), data_path("tiny")\nwrite_atomic(out/"x.jsonl", "")'])
 
+assert without_switch("#| slow\ntrain()") and not without_switch("#| slow\nif slow_cell('an hour'):\n    train()")
+
 pages = [*sorted(root.glob("nbs/*.ipynb")), *sorted(root.glob("benchmarks/*.ipynb"))]
 told = [f"{file.relative_to(root)}, code cell {i + 1}: names a place below data/; write to ../runs/" for file in pages for i in faults(page(file))]
+told += [f"{file.relative_to(root)}, code cell {i + 1}: slow, but not behind `if slow_cell(...)`"
+         for file in pages for i, source in enumerate(page(file)) if without_switch(source)]
 scripts = [file for file in sorted(root.glob("benchmarks/*.py")) if names_data(ast.parse(file.read_text(encoding="utf-8")))]
 told += [f"{file.relative_to(root)}: names a place below data/; write to runs/" for file in scripts]
 raise SystemExit("\n".join(told) or 0)
