@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['KINDS', 'TASK_NAMES', 'OBJECTIVE_NAMES', 'MODEL', 'TASK', 'LIMIT', 'OFTEN', 'TRAINING', 'DETAILS', 'DATA', 'PRESET',
-           'OBJECTIVE', 'EVALUATION', 'WEIGHTS', 'WHOLE', 'LEFT', 'DEMO', 'ASK', 'MERGE', 'CARD', 'PUSH', 'EXPORT',
-           'STUDY', 'STORE', 'PRETRAIN', 'RUN', 'REPORT', 'TRAIN', 'WHOLE_RUN', 'COMMANDS', 'ASCII', 'QUIET', 'HELP',
-           'VERSION', 'Group', 'Command', 'new_parser', 'settings_of', 'eval_command', 'train_command', 'plan_command',
-           'run_command', 'demo_command', 'ask_command', 'find_reports', 'table_command', 'report_command',
-           'merge_command', 'push_command', 'export_command', 'study_command', 'store_command', 'pretrain_command',
-           'overview', 'Terminated', 'main']
+           'OBJECTIVE', 'EVALUATION', 'WEIGHTS', 'WHOLE', 'LEFT', 'WARM', 'MEASURED', 'WARM_DETAILS', 'DEMO', 'ASK',
+           'MERGE', 'CARD', 'PUSH', 'EXPORT', 'STUDY', 'STORE', 'PRETRAIN', 'RUN', 'REPORT', 'TRAIN', 'WHOLE_RUN',
+           'COMMANDS', 'ASCII', 'QUIET', 'HELP', 'VERSION', 'Group', 'Command', 'new_parser', 'settings_of',
+           'eval_command', 'train_command', 'plan_command', 'run_command', 'warmup_command', 'demo_command',
+           'ask_command', 'find_reports', 'table_command', 'report_command', 'merge_command', 'push_command',
+           'export_command', 'study_command', 'store_command', 'pretrain_command', 'overview', 'Terminated', 'main']
 
 # %% ../nbs/17_cli.ipynb #new-2
 import argparse, codecs, json, os, re, shutil, signal, sys, warnings
@@ -345,6 +345,58 @@ def run_command(a):
     _say_given_up(late)
     print("look at:", *(Path(a.run)/file for file in LEFT))
 
+WARM = Group("warm-up", {
+    "run": (str, "runs/warmup", "run folder; its model/ is what to go on with, its adapter/ the same beside the old base"),
+    "n": (int, None, "training problems to take (default: all of the train split)"),
+    "solution": (str, None, "with --data: its column of worked solutions (default: solution)"),
+    "conversations": (str, None, "file of conversations in place of worked solutions: lists of turns in a column 'messages'"),
+    "steps": (int, 200, "updates at most (1 to 1000000)"),
+    "batch": (int, 16, "conversations an update, an even number"),
+    "lr": (float, 3e-4, "Adam's learning rate (1e-12 to 1)"),
+    "merged": (bool, True, "write model/, the base with the adapter added to its weights")})
+MEASURED = Group("how it is measured", {
+    "validation_n": (int, 64, "problems of the validation split (or as many as there are)"),
+    "every": (int, 20, "updates between measurements"),
+    "patience": (int, 3, "measurements without a better one, after which it ends"),
+    "attempts": (int, None, "attempts a problem; the last one counts (default: 1, or 2 with --conversations)")})
+WARM_DETAILS = Group("details of training", _options(TrainConfig, (
+    "max_norm", "max_rows", "tokens", "recompute", "adam_8bit", "save_every", "seed")) | LIMIT, common=False)
+
+def _warm_config(a):
+    "The settings of a warm-up. Raises `SettingError`."
+    check(a.batch >= 2 and a.batch % 2 == 0, "batch", a.batch, "give an even number, at least 2")
+    names = "steps", "lr", "max_new_tokens", *(name for name in WARM_DETAILS.options)
+    return TrainConfig(problems=a.batch//2, samples=2, **{name: getattr(a, name) for name in names})
+
+def _lessons(a, task, problems):
+    "The conversations to tune on. Raises `SettingError`."
+    from score_nb.warmup import file_lessons, read_conversations, task_lessons
+    check(a.solution is None or a.data, "solution", a.solution, "goes with --data; name the file of the problems")
+    both = "does not go with --conversations; leave one out"
+    check(a.solution is None or not a.conversations, "solution", a.solution, both)
+    if a.conversations: return read_conversations(a.conversations)
+    if a.data is None: return task_lessons(task, problems)
+    return file_lessons(task, problems, a.data, a.question or "question", a.solution or "solution")
+
+def warmup_command(a):
+    "Tune a model on worked solutions, where it is never right so that reward cannot begin. See the notebook 06a_warmup."
+    remedy = "4-bit weights cannot take an adapter up; give --no-merged too, then merge with 'score_nb merge'"
+    check(not (a.merged and a.load_in_4bit), "load_in_4bit", True, remedy)
+    task, cfg = _task(a), _warm_config(a)
+    from score_nb.warmup import Patience, best_measured, warmup
+    every = task.load("validation")
+    held_out = task.load("validation", min(a.validation_n, len(every))) if a.validation_n > 0 else []
+    attempts = (2 if a.conversations else 1) if a.attempts is None else a.attempts
+    watch = Patience(task, held_out, a.every, attempts, patience=a.patience)
+    conversations = _lessons(a, task, task.load("train", a.n))
+    policy = _policy(a, cfg.seed)
+    print(f"{len(conversations):,} conversations to learn from, at most {cfg.steps:,} updates of {a.batch}; "
+          f"measured on {len(held_out)} problems after every {a.every}")
+    warmup(policy, conversations, a.run, cfg, watch, a.merged)
+    print(best_measured(watch, a.run))
+    model = Path(a.run)/"model" if a.merged else f"{a.model} --adapter {Path(a.run)/'adapter'}"
+    print(f"go on with: score_nb {'run' if a.merged else 'train'} --model {model} …")
+
 DEMO = Group("demo", {
     "quick": (bool, False, "few steps, 200 problems: to see that everything runs"),
     "seed": (int, 0, "of adapter and samples"),
@@ -579,6 +631,9 @@ COMMANDS = { # in the order of `score_nb --help`
     "run": Command(run_command, "SCoRe on your model and problems, in one command", WHOLE_RUN,
         "  score_nb run --data questions.jsonl --grader number --run runs/mine\n"
         "  score_nb run --preset gemma-2-2b-it-12gb --task math --attempts 3"),
+    "warmup": Command(warmup_command, "tune on right solutions first, where a model is never right", (MODEL, TASK, DATA, WARM, MEASURED, WARM_DETAILS),
+        "  score_nb warmup --model google/gemma-3-270m --task gsm8k\n"
+        "  score_nb warmup --model google/gemma-3-270m --data questions.jsonl --grader number"),
     "train": Command(train_command, "train an adapter with one objective; --preset for a card", TRAIN,
         "  score_nb train --objective stage_one --run runs/s1\n"
         "  score_nb train --adapter runs/s1/adapter --run runs/s2"),

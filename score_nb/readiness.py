@@ -65,15 +65,17 @@ SOME = (math.nextafter(0, 1), math.nextafter(1, 0))
 RULES = { # name -> ({number: its range}, words)
     "cut off": (dict(truncated=MOST),
         "{truncated:.0%} of the attempts are cut off at {limit} tokens and count as wrong. "
-        "Raise max_new_tokens, or ask for shorter attempts in the prompt."),
+        "Raise max_new_tokens, or ask for shorter attempts in the prompt. "
+        "A model that never ends does not know the form: score_nb warmup (page 06a)."),
     "no answer": (dict(truncated=FEW, unread=MOST),
         "In {unread:.0%} of the finished attempts no answer is found. "
-        "Say in the prompt how it is to be stated, or take another grader."),
+        "Say in the prompt how it is to be stated, take another grader, "
+        "or tune the model on right solutions first: score_nb warmup (page 06a)."),
     "all wrong": (dict(truncated=FEW, unread=FEW, right=NONE),
         "No attempt is right, so there is no reward to learn from. "
         "If the answers below look right, take another grader. If they are wrong, "
         "give easier problems, show an example in the prompt, "
-        "or tune the model on right solutions first (page 06)."),
+        "or tune the model on right solutions first: score_nb warmup (page 06a)."),
     "all right": (dict(right=ALL),
         "Every attempt is right, so nothing is left to learn. Give harder problems."),
     "all equal": (dict(right=SOME, equal=(.9, 1)),
@@ -81,7 +83,7 @@ RULES = { # name -> ({number: its range}, words)
         "Give problems that the model solves at times, or take more samples of each."),
     "no change": (dict(right=NOT_ALL, same=ALL),
         "Every second attempt repeats the first. Word the correction instruction differently, "
-        "or tune the model on pairs of a wrong and a right attempt first (page 06)."),
+        "or tune the model on conversations that correct: score_nb warmup (page 06a)."),
     "long prompt": (dict(filled=(.5, math.inf)),
         "The longest prompt has {prompt} tokens, half or more of the {positions} "
         "that the model can read. Shorten the questions or the prompt."),

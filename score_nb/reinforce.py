@@ -76,6 +76,7 @@ def states(policy:Policy, ids:Tensor, turn:Tensor)->tuple:
     ids, sampled = ids.to(policy.device), turn.to(policy.device) > 0
     before = lambda: policy.body(input_ids=ids, use_cache=False).last_hidden_state[:, :-1][sampled[:, 1:]]
     h = before()
+    if not policy.compared: return h, h.detach(), ids[sampled], sampled
     with torch.no_grad(), policy.reference(): h_ref = before()
     return h, h_ref, ids[sampled], sampled
 
@@ -141,7 +142,7 @@ class _WeightedSum(torch.autograd.Function):
             slope = policy.scale/temperature                                             # of the logits in the head's product
             if policy.softcap is not None: slope = (1 - (z/policy.softcap)**2)*slope
             z = torch.log_softmax(z.div_(temperature), -1)
-            gap = torch.log_softmax(logits_of(policy, h_ref[s]).div_(temperature), -1)
+            gap = torch.log_softmax(logits_of(policy, h_ref[s]).div_(temperature), -1) if policy.compared else z.clone()
             torch.sub(z, gap, out=gap)
             logp[s] = z.gather(1, y)[:, 0]
             p = z.exp_()
