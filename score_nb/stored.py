@@ -49,6 +49,7 @@ def kept_files(
     if file.exists():
         kept[file.name] = read_bytes(file)
         steps = settings_in(kept[file.name], file).get("steps", 0)
+        steps = json.loads(kept[file.name]).get("ended", steps) # that of a run that stopped early
         done = [json.loads(line)["step"] for line in logs.get("metrics.jsonl", "").splitlines()]
         check(not done or done[-1] >= steps, "run", str(folder), f"ended at step {done and done[-1]} of {steps}; give its command again first")
     return kept | ({ARCHIVE: archive(logs)} if logs else {})

@@ -31,20 +31,26 @@ def check_conversation(
     turns, # anything; should be a list of {"role", "content"}, a turn of the model at its end
     at:str, # file and row, for the error
 )->list: # the same
-    "Raise `SettingError`, naming the row, unless user and model take turns and the model learns from one."
-    def need(ok, value, remedy): check(ok, at, shown(value), remedy)
+    """Raise `SettingError`, naming the row, unless user and model take turns and the model learns
+    from one."""
+    def need(ok, value, remedy):
+        check(ok, at, shown(value), remedy)
     form = "must be a list of turns such as {'role': 'user', 'content': 'What is 2 + 2?'}"
     need(isinstance(turns, list) and len(turns) > 0, turns, form)
     for i, turn in enumerate(turns):
         need(isinstance(turn, dict), turn, form)
         role, text = turn.get("role"), turn.get("content")
-        need(role == ROLES[i % 2], role, f"is the role of turn {i + 1}, which is the {ROLES[i % 2]}'s")
-        need(isinstance(text, str) and text.strip(), text, f"is the content of turn {i + 1}; give text")
+        need(role == ROLES[i % 2], role,
+             f"is the role of turn {i + 1}, which is the {ROLES[i % 2]}'s")
+        need(isinstance(text, str) and text.strip(), text,
+             f"is the content of turn {i + 1}; give text")
         weight = turn.get("weight", 1)
         need(weight in (0, 1), weight, f"is the weight of turn {i + 1}; 1 is learnt, 0 is context")
-    need(len(turns) % 2 == 0, turns[-1]["content"], "is the last turn, and the user's; end with the model's")
+    need(len(turns) % 2 == 0, turns[-1]["content"],
+         "is the last turn, and the user's; end with the model's")
     learnt = any(turn.get("weight", 1) for turn in turns[1::2])
-    need(learnt, turns[-1]["content"], "has weight 0, as all turns of the model here; give one of them 1")
+    need(learnt, turns[-1]["content"],
+         "has weight 0, as all turns of the model here; give one of them 1")
     return turns
 
 def conversation_ids(
@@ -68,11 +74,13 @@ def lesson_set(
 )->Episodes: # one attempt: all that is learnt
     "Conversations as a set for `sft`. Raises `SettingError` for none, or one of another form."
     check(len(conversations) > 0, "conversations", conversations, "give at least one")
-    for i, turns in enumerate(conversations, 1): check_conversation(turns, f"conversation {i}")
+    for i, turns in enumerate(conversations, 1):
+        check_conversation(turns, f"conversation {i}")
     bridge = cache(partial(policy.bridge_ids, conversations[0][:1])) # the same after every question
     bar = tqdm(conversations, desc="conversations", delay=2, leave=False)
     rows = [conversation_ids(policy, turns, bridge) for turns in bar]
-    ids, turn = (pad_sequence([torch.tensor(x) for x in column], batch_first=True) for column in zip(*rows))
+    ids, turn = (pad_sequence([torch.tensor(x) for x in column], batch_first=True)
+                 for column in zip(*rows))
     n, right = len(rows), torch.ones(len(rows), 1)
     return Episodes(ids, turn.to(torch.int8), torch.zeros(ids.shape), right, right == 0,
                     torch.arange(n), torch.arange(n))
@@ -95,7 +103,8 @@ def math_solutions(task)->dict: # id -> worked solution
     for row in task.rows("math/train") + task.rows("math/test"):
         if "solution" not in row: continue
         problem = task.problem(row)
-        found[problem.id] = f"{row('solution').strip()}\n{FINAL.replace('$answer$', f'${problem.answer}$')}"
+        found[problem.id] = (
+            f"{row('solution').strip()}\n{FINAL.replace('$answer$', f'${problem.answer}$')}")
     return found
 
 def mbpp_solutions(task)->dict: # id -> program
@@ -109,15 +118,18 @@ def solved(
     problems:list, # of Problem
     solutions:dict, # id -> worked solution
 )->list: # of conversations of two turns
-    "Question and worked solution of the problems that have one. Raises `SettingError` if none has, or most are wrong."
+    """Question and worked solution of the problems that have one. Raises `SettingError` if none
+    has, or most are wrong."""
     pairs = [(problem, solutions[problem.id]) for problem in problems if solutions.get(problem.id)]
     remedy = "has no problem with a worked solution; give conversations, or another column"
     check(len(pairs) > 0, "task", task.name, remedy)
     some = pairs[:32]
     right = sum(task.grade(text, problem) for problem, text in some)
-    remedy = "are right by the task's grader; let them end as it wants answers, or take another grader"
+    remedy = (
+        "are right by the task's grader; let them end as it wants answers, or take another grader")
     check(right >= len(some)/2, "solution", f"{right:.0f} of {len(some)}", remedy)
-    return [[*task.prompt(problem), dict(role="assistant", content=text)] for problem, text in pairs]
+    return [[*task.prompt(problem), dict(role="assistant", content=text)]
+            for problem, text in pairs]
 
 def task_lessons(
     task, # a Task
@@ -125,7 +137,8 @@ def task_lessons(
 )->list: # of conversations
     "Worked solutions that come with a task. Raises `SettingError` if none do."
     known = ", ".join(SOLUTIONS)
-    remedy = f"comes without worked solutions ({known} have some); give --conversations, or --data with --solution"
+    remedy = (f"comes without worked solutions ({known} have some); give --conversations, or "
+              f"--data with --solution")
     check(task.name in SOLUTIONS, "task", task.name, remedy)
     return solved(task, problems, SOLUTIONS[task.name](task))
 
@@ -136,7 +149,8 @@ def file_lessons(
     question:str="question", # column
     solution:str="solution", # column
 )->list: # of conversations
-    "Worked solutions in a column beside the answers. Raises `SettingError` that names file and row."
+    """Worked solutions in a column beside the answers. Raises `SettingError` that names file and
+    row."""
     texts = {}
     for part in read_data(data).values():
         for row in part:
@@ -144,7 +158,8 @@ def file_lessons(
             texts[str(row.columns.get(question))] = row(solution)
     remedy = f"has no column {solution!r} with text; add it, or name another with --solution"
     check(texts, "data", str(data), remedy)
-    return solved(task, problems, {p.id: texts[p.question] for p in problems if p.question in texts})
+    return solved(task, problems,
+                  {p.id: texts[p.question] for p in problems if p.question in texts})
 
 def read_conversations(
     file, # JSONL or JSON, with a list of turns in the column "messages" of each row
@@ -153,7 +168,8 @@ def read_conversations(
     rows = [row for part in read_data(file).values() for row in part]
     for row in rows:
         has = ", ".join(map(str, row.columns))[:80]
-        check("messages" in row, row.at, has, "has no column 'messages'; put the list of turns there")
+        check("messages" in row, row.at, has,
+              "has no column 'messages'; put the list of turns there")
     return [check_conversation(row.columns["messages"], f"{row.at}, messages") for row in rows]
 
 # %% ../nbs/06a_warmup.ipynb #warm-16
@@ -177,9 +193,10 @@ class Patience(Validation):
     def enough(self,
         folder, # of the run
     )->bool:
-        "Whether the kept measurement lies so far back."
+        "Whether the kept measurement lies so far back. Never while nothing is right."
         values = [row[f"acc{self.attempts}"] for row in read_jsonl(Path(folder)/LOG)]
-        return len(values) - 1 - best_measurement(values) >= self.patience
+        best = best_measurement(values)
+        return max(values) > 0 and len(values) - 1 - best >= self.patience
 
     def measure(self, policy, run, step, limit=None):
         "As `Validation.measure`. Raises `Enough`."
@@ -198,8 +215,10 @@ def tuned(
 )->Policy: # with the best adapter, also in folder/adapter
     "`sft` until it is through, or `watch` has seen enough."
     try:
-        with policy.alone(): return sft(policy, lessons, cfg, folder, (1,), validation=watch)
-    except Enough as e: run, = e.args
+        with policy.alone():
+            return sft(policy, lessons, cfg, folder, (1,), validation=watch)
+    except Enough as e:
+        run, = e.args
     watch.keep_best(policy, run)
     policy.save(folder/ADAPTER)
     run.save(ended=len(run.rows()))
@@ -224,11 +243,14 @@ def warmup(
     watch:Patience, # measures along the way; its best adapter is kept
     merged:bool=True, # also write folder/model: the base with the adapter added to its weights
 )->Policy: # with the best adapter
-    "Tune a policy on right solutions, so that reward has something to begin with. Raises `SettingError`."
+    """Tune a policy on right solutions, so that reward has something to begin with. Raises
+    `SettingError`."""
     folder, four_bit = Path(folder), getattr(policy.lm, "quantization_method", None) is not None
     check(not (merged and four_bit), "merged", True, REMEDY_4BIT)
-    if merged: check_output(folder/BASE, policy.sources)
+    if merged:
+        check_output(folder/BASE, policy.sources)
     lessons = lesson_set(policy, conversations)
     tuned(policy, lessons, cfg, folder, watch)
-    if merged: save_merged(policy, folder/BASE)
+    if merged:
+        save_merged(policy, folder/BASE)
     return policy
