@@ -23,7 +23,7 @@ from score_nb.reinforce import advantages, episode_loss, kl_per_token
 from score_nb.rollout import Episodes, rollout
 from score_nb.stages import own, stage_one, stage_two
 from score_nb.tasks import Equations
-from score_nb.train import TrainConfig, pick, update
+from score_nb.train import TrainConfig, problems_for_step, update
 
 logging.set_verbosity_error()
 HERE, TASK = Path(__file__).parent, Equations()
@@ -218,7 +218,7 @@ def bench_step():
     accelerator, cfg = Accelerator(cpu=policy.device.type == "cpu"), TrainConfig(problems=48)
     optimizer, rows = torch.optim.Adam(policy.parameters().values(), lr=cfg.lr), []
     def our_step(i):
-        e = rollout(policy, TASK, pick(pool, 48, 0, i), 1, 4, seed=i)
+        e = rollout(policy, TASK, problems_for_step(pool, 48, 0, i), 1, 4, seed=i)
         update(policy, e, advantages(objective, e), objective.beta, cfg, accelerator, optimizer)
     class InTurns(TrainerCallback):
         def on_step_begin(self, *_, **__): gc.collect(); self.start = time.perf_counter()
@@ -236,7 +236,7 @@ def bench_parts():
     accelerator, optimizer, rows = Accelerator(cpu=policy.device.type == "cpu"), torch.optim.Adam(policy.parameters().values(), lr=cfg.lr), []
     for i in range(9):
         start = time.perf_counter()
-        e = rollout(policy, TASK, pick(pool, cfg.problems, 0, i), 2, cfg.samples, seed=named_seed(0, "step", i)); sampled = time.perf_counter()
+        e = rollout(policy, TASK, problems_for_step(pool, cfg.problems, 0, i), 2, cfg.samples, seed=named_seed(0, "step", i)); sampled = time.perf_counter()
         update(policy, e, advantages(objective, e), objective.beta, cfg, accelerator, optimizer)
         if i: rows.append(dict(what="parts", sampling=round(sampled - start, 4), update=round(time.perf_counter() - sampled, 4), sampled_tokens=int((e.turn > 0).sum()), tokens=int((e.turn > 0).int().cumsum(1).argmax(1).sum())))
     return rows

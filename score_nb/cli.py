@@ -309,8 +309,8 @@ def _announce(a, cfg, stages, problems, asked):
 def _look(a, policy, task, cfg, problems):
     "Show what the model does before training. Raises `SettingError` if nothing can be learnt."
     from score_nb.readiness import readiness
-    from score_nb.train import pick
-    some = pick(problems, min(32, len(problems)), cfg.seed, 0)
+    from score_nb.train import problems_for_step
+    some = problems_for_step(problems, min(32, len(problems)), cfg.seed, 0)
     found = readiness(policy, task, some, seed=cfg.seed, max_new_tokens=cfg.max_new_tokens)
     print(found, "\n", sep="")
     if a.force or found.facts["right"] not in (0, 1): return

@@ -495,11 +495,11 @@ def slow_cell(
         return gpu_found
     return True
 
-# %% ../nbs/08_train.ipynb #new-5
+# %% ../nbs/08_train.ipynb #train-7
 from dataclasses import dataclass, field, fields, replace
 from math import inf
 
-# %% ../nbs/08_train.ipynb #cell-5
+# %% ../nbs/08_train.ipynb #train-8
 MANY = 1_000_000 # what no count of a run needs to exceed
 
 def _setting(default, help, low=None, high=None):
@@ -514,28 +514,44 @@ class TrainConfig:
     problems:int = _setting(32, "problems a step", 1, 100_000)
     samples:int = _setting(4, "conversations a problem", 1, 10_000)
     branch:int = _setting(1, "siblings that share everything before the last attempt", 1, 10_000)
-    offline:float = _setting(0., "share of a step's problems whose first attempts are sampled from the base model, and not learnt from", 0, 1)
+    offline:float = _setting(0., "share of a step's problems whose first attempts are sampled "
+                                 "from the base model, and not learnt from", 0, 1)
     lr:float = _setting(1e-3, "Adam's learning rate", 1e-12, 1.)
     max_norm:float = _setting(1., "gradients are clipped to this norm", 1e-6, 1e6)
     temperature:float = _setting(1., "of the sampling", .01, 100.)
-    max_new_tokens:int = _setting(None, "length limit of an attempt, in tokens; default the task's", 1, MANY)
-    max_rows:int = _setting(1024, "conversations sampled at once: memory, not the result, depends on it", 1, MANY)
+    max_new_tokens:int = _setting(None, "length limit of an attempt, in tokens; "
+                                        "default the task's", 1, MANY)
+    max_rows:int = _setting(1024, "conversations sampled at once: memory, "
+                                  "not the result, depends on it", 1, MANY)
     tokens:int = _setting(4096, "tokens a micro-batch of the update, padding included", 1, 100*MANY)
-    recompute:bool = _setting(False, "compute layers again in the backward pass: less memory, more time")
+    recompute:bool = _setting(False, "compute layers again in the backward pass: "
+                                     "less memory, more time")
     adam_8bit:bool = _setting(False, "keep Adam's averages in 8 bits (bitsandbytes)")
-    window:int = _setting(8, "steps over which the training reward is averaged to pick the best checkpoint", 1, MANY)
+    window:int = _setting(8, "steps over which the training reward is averaged "
+                             "to pick the best checkpoint", 1, MANY)
     save_every:int = _setting(10, "steps between checkpoints", 1, MANY)
     seed:int = _setting(0, "of everything drawn", 0, LARGEST_SEED)
+
     def __post_init__(self):
         for f in fields(self):
-            value, kind = getattr(self, f.name), int if f.default is None else type(f.default)
-            if value is None and f.default is None: continue
-            if kind is bool: check(type(value) is bool, f.name, value, "give True or False")
-            if kind is int: check(type(value) is int, f.name, value, "give a whole number")
-            if kind is not bool: check_number(f.name, value, low=f.metadata["low"], high=f.metadata["high"])
-        check(self.samples*self.branch >= 2, "samples", self.samples, "give at least 2: an attempt is judged against the others")
-        conversations = self.problems*self.samples*self.branch
-        check(conversations <= MANY, "problems", self.problems, f"with samples and branch that is {conversations:,} conversations a step; at most {MANY:,} are possible")
+            if f.default is None and getattr(self, f.name) is None: continue
+            self._check_field(f)
+        several = "give at least 2: an attempt is judged against the others"
+        check(self.samples*self.branch >= 2, "samples", self.samples, several)
+        total = self.problems*self.samples*self.branch
+        too_many = (f"with samples and branch that is {total:,} conversations a step; "
+                    f"at most {MANY:,} are possible")
+        check(total <= MANY, "problems", self.problems, too_many)
+    def _check_field(self, f):
+        "Raise `SettingError` unless a value has its field's type and lies within its bounds."
+        value, kind = getattr(self, f.name), int if f.default is None else type(f.default)
+        if kind is bool:
+            check(type(value) is bool, f.name, value, "give True or False")
+            return
+        if kind is int:
+            check(type(value) is int, f.name, value, "give a whole number")
+        check_number(f.name, value, low=f.metadata["low"], high=f.metadata["high"])
     def for_task(self, task)->"TrainConfig":
         "The same settings; a length limit that was not given is the task's."
-        return replace(self, max_new_tokens=task.length) if self.max_new_tokens is None else self
+        if self.max_new_tokens is not None: return self
+        return replace(self, max_new_tokens=task.length)

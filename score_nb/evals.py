@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Z', 'FIELDS', 'KINDS', 'UNSEEN', 'GREY', 'BLUE', 'GREEN', 'LOSS', 'Interval', 'wilson', 'mean_interval',
-           'paired_interval', 'Picture', 'pairs_of', 'accuracy_report', 'levenshtein', 'edit_ratio', 'Table',
+           'paired_interval', 'Picture', 'pairs_of', 'accuracy_report', 'levenshtein', 'edit_ratio', 'percent', 'Table',
            'told_by_id', 'without_told', 'with_told', 'Report', 'evaluate', 'table', 'compare', 'Html', 'safe',
            'pick_episodes', 'episode_table', 'episodes_html', 'attempt_color', 'plot_attempts', 'plot_transitions',
            'plot_edit_ratios', 'plot_training', 'plot_score']
@@ -137,6 +137,14 @@ def edit_ratio(
     "Edit distance over the sum of the lengths, in characters; 0 if both are empty."
     return levenshtein(a, b)/((len(a) + len(b)) or 1)
 
+# %% ../nbs/05_evals.ipynb #percent-code
+def percent(
+    share:float, # 0 to 1; a difference of shares may be negative
+    sign:str="", # "+" to write a plus too
+)->str:
+    "A share as a percentage with one decimal and a real minus, the way tables and figures show it."
+    return f"{100*share:{sign}.1f}".replace("-", "−")
+
 # %% ../nbs/05_evals.ipynb #cell-35
 class Table:
     "Rows of text: aligned in print, HTML in a notebook, or markdown. A cell may have a second line (its interval)."
@@ -200,7 +208,7 @@ class Table:
 def _number(name, x):
     "A metric as text: percent with one decimal, Δ with its sign, an edit ratio as it is."
     if name.startswith("edit"): return f"{x:.3f}"
-    return f"{100*x:{'+' if name.startswith('Δ') else ''}.1f}".replace("-", "−")
+    return percent(x, sign="+" if name.startswith("Δ") else "")
 def _range(name, x): return f"{_number(name, x.low)}…{_number(name, x.high)}"
 
 # %% ../nbs/05_evals.ipynb #told

@@ -8,8 +8,8 @@ __all__ = ['MARK', 'PLAIN', 'PROBE', 'HOWTO', 'OF_HERE', 'MODELS', 'ATTENTION', 
            'check_turns', 'save_tokenizer', 'Policy', 'check_length', 'public_name', 'folders_of', 'find_model',
            'unloadable', 'read_config', 'new_config', 'empty_model', 'quiet', 'check_generation', 'check_weights',
            'load_base', 'four_bit', 'close_4bit_trap', 'new_lora', 'read_adapter', 'check_adapter', 'split_asked',
-           'load_policy', 'check_output', 'half_made', 'write_whole', 'save_adapter', 'save_merged', 'add_tensor',
-           'base_fingerprint', 'weights_fingerprint', 'Through', 'split_base']
+           'load_policy', 'randomize_adapter', 'check_output', 'half_made', 'write_whole', 'save_adapter',
+           'save_merged', 'add_tensor', 'base_fingerprint', 'weights_fingerprint', 'Through', 'split_base']
 
 # %% ../nbs/03_models.ipynb #cell-2
 import copy, hashlib, json, logging, math, os, re, shutil, sys, tempfile, warnings
@@ -35,7 +35,7 @@ from transformers.pytorch_utils import Conv1D
 from transformers.utils import logging as transformers_logging
 from .cache import CausalLM, check_computed, check_kind, positions
 from .core import FolderLock, SettingError, check, check_number, data_path, default_device, default_dtype
-from .core import seed_everything, write_atomic
+from .core import named_generator, seed_everything, write_atomic
 
 # %% ../nbs/03_models.ipynb #cell-7
 MARK = "⟦attempt⟧"
@@ -522,6 +522,19 @@ def load_policy(
     policy.sources = folders_of(name, adapter)
     with policy.merged(): check_computed(policy)
     return split_base(policy, device) if split else policy
+
+# %% ../nbs/03_models.ipynb #random-code
+@torch.no_grad()
+def randomize_adapter(
+    policy:Policy, # changed in place
+    scale:float=.3, # standard deviation of the noise
+)->Policy: # the same
+    "Put seeded noise into the adapter's B matrices, as if training had moved them."
+    for name, weight in policy.parameters().items():
+        if "lora_B" not in name: continue
+        noise = torch.randn(weight.shape, generator=named_generator("shake", name))
+        weight.copy_(scale*noise)
+    return policy
 
 # %% ../nbs/03_models.ipynb #whole-code
 def check_output(

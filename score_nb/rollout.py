@@ -9,7 +9,7 @@ __all__ = ['MOST_ATTEMPTS', 'Episodes', 'cat_episodes', 'choose', 'ConversationB
 from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
-from .cache import Slots, forward_cached, logits_of
+from .cache import PositionKVCache, forward_cached, logits_of
 from .core import check, check_number, named_generator
 from .models import Policy, check_length, encode
 
@@ -67,7 +67,7 @@ class ConversationBatch:
         size:int, # tokens a row may grow to
         limit:int, # tokens an attempt may have
     ):
-        self.policy, self.cache = policy, Slots()
+        self.policy, self.cache = policy, PositionKVCache()
         def zeros(*shape, dtype=torch.long):
             return torch.zeros(len(texts), *shape, dtype=dtype, device=policy.device)
         self.ids = zeros(size)
@@ -134,7 +134,7 @@ class ConversationBatch:
         "The rows of several batches."
         names = ConversationBatch.ROWS
         tensors = {name: torch.cat([getattr(part, name) for part in parts]) for name in names}
-        return parts[0]._with(Slots.cat([part.cache for part in parts]), tensors)
+        return parts[0]._with(PositionKVCache.cat([part.cache for part in parts]), tensors)
     def _with(self, cache, tensors):
         new = object.__new__(ConversationBatch)
         vars(new).update(policy=self.policy, cache=cache, **tensors)

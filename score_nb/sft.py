@@ -20,7 +20,7 @@ from .evals import BLUE, Picture, Report
 from .models import Policy, check_length, public_name
 from .rollout import Episodes, rollout
 from .tasks import problems_fingerprint
-from .train import Accelerator, TrainConfig, fingerprint, load_checkpoint, new_optimizer, pick, save_checkpoint, update
+from .train import Accelerator, TrainConfig, fingerprint, load_checkpoint, new_optimizer, problems_for_step, save_checkpoint, update
 
 # %% ../nbs/06_sft.ipynb #cell-7
 def collect_traces(
@@ -128,7 +128,7 @@ def sft(
     with tqdm(total=cfg.steps, initial=facts["step"], desc="sft", mininterval=.5) as bar:
         for step in range(facts["step"] + 1, cfg.steps + 1):
             start = clock()
-            batch = episodes[torch.tensor(pick(range(len(episodes)), each, cfg.seed, step - 1))]
+            batch = episodes[torch.tensor(problems_for_step(range(len(episodes)), each, cfg.seed, step - 1))]
             done = update(policy, batch, torch.ones(batch.reward.shape), (0.,)*batch.attempts, at_one, accelerator, optimizer, facts["tokens"])
             facts |= dict(step=step, tokens=done["tokens"])
             if validation and validation.due(step, cfg.steps): validation.measure(policy, run, step, cfg.max_new_tokens)
@@ -167,7 +167,7 @@ def in_rounds(policy, task, problems, make, rounds, cfg, run, attempts, probe, v
     run.rewind(0, "rounds.jsonl")
     measured = []
     for n, steps in enumerate(parts, 1):
-        seen = sum((pick(problems, cfg.problems, cfg.seed, s) for s in steps), [])
+        seen = sum((problems_for_step(problems, cfg.problems, cfg.seed, s) for s in steps), [])
         traces = collect_traces(policy, task, seen, cfg.samples*cfg.branch, cfg.temperature, cfg.max_new_tokens, named_seed(cfg.seed, "collect", n))
         kept = make(traces)
         acc1, acc2 = traces.reward.mean(0).tolist()
