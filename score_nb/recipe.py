@@ -90,14 +90,16 @@ def stored_report(
     "What run/evals.jsonl holds; where there is none, what `ask` says is stored there first."
     file = Path(run)/"evals.jsonl"
     if not is_log(file):
-        with clear_errors(run, "written"): file.parent.mkdir(parents=True, exist_ok=True)
+        with clear_errors(run, "written"):
+            file.parent.mkdir(parents=True, exist_ok=True)
         lock = FolderLock(file.parent)
         remove_leftovers(file.parent) # nothing else opens the folder of a base
         write_atomic(file, to_jsonl(ask().rows()))
         lock.release()
     report = Report.from_rows(read_jsonl(file))
     whole = asked is None or report.problem == [p.id for p in asked]
-    remedy = "does not hold the problems that were asked; delete it, then give the same command again"
+    remedy = (
+        "does not hold the problems that were asked; delete it, then give the same command again")
     check(whole, "file", str(file), remedy)
     return report
 
@@ -127,8 +129,10 @@ def logged(
 )->bool:
     "Whether its log is whole, or cannot be had from the checkpoint either."
     if not (Path(run)/CHECKPOINT).is_file(): return True
-    try: rows = read_jsonl(Path(run)/"metrics.jsonl")
-    except SettingError: return False
+    try:
+        rows = read_jsonl(Path(run)/"metrics.jsonl")
+    except SettingError:
+        return False
     return [row.get("step") for row in rows] == list(range(1, steps + 1))
 
 def make_stage(
@@ -142,9 +146,12 @@ def make_stage(
 ):
     "Train a stage, or read what an earlier call left. Raises `SettingError` as `train` does."
     ours = isinstance(stage.make, Objective)
-    if finished(run) and (not ours or logged(run, cfg.steps)): restore(policy, Path(run)/"adapter")
-    elif not ours: stage.make(policy, task, problems, cfg, run)
-    else: train(policy, task, problems, stage.make, cfg, run, **said)
+    if finished(run) and (not ours or logged(run, cfg.steps)):
+        restore(policy, Path(run)/"adapter")
+    elif not ours:
+        stage.make(policy, task, problems, cfg, run)
+    else:
+        train(policy, task, problems, stage.make, cfg, run, **said)
 
 def run_stages(
     policy:Policy, # trained in place, until a stage makes it a new base
@@ -166,9 +173,11 @@ def run_stages(
         if stage.new_base:
             policy = new_base(policy, Path(folder)/stages[i - 1].name/"merged", own.seed)
         said = dict(label=stage.label, later=sum(steps[i + 1:]), track=track)
-        if stage.make: make_stage(stage, policy, task, problems, own, run, **said)
+        if stage.make:
+            make_stage(stage, policy, task, problems, own, run, **said)
         with policy.together():
-            if is_main(): stored_report(run, lambda: ask(policy, stage), asked)
+            if is_main():
+                stored_report(run, lambda: ask(policy, stage), asked)
         everyones("evaluated") # nobody reads before all is written
         reports[stage.name] = stored_report(run, None, asked)
     return reports
@@ -230,10 +239,13 @@ def score(
     task, judge = as_task(task), as_task(test_task or task)
     check(isinstance(cfg, TrainConfig), "cfg", cfg, "give a TrainConfig")
     cfg = cfg.for_task(task)
-    if problems is None: problems = task.load("train")
+    if problems is None:
+        problems = task.load("train")
     asked = held_out(judge, n)
-    for stage in stages[1:]: check_training(task, problems, stage.make, cfg)
-    if not isinstance(policy, Policy): policy = load_policy(policy, seed=cfg.seed)
+    for stage in stages[1:]:
+        check_training(task, problems, stage.make, cfg)
+    if not isinstance(policy, Policy):
+        policy = load_policy(policy, seed=cfg.seed)
     for whose, some in ((task, problems), (judge, asked)):
         check_length(policy, whose, some, attempts, cfg.max_new_tokens)
     facts = dict(model=public_name(policy.name), base_weights=policy.base_fingerprint)
@@ -245,7 +257,8 @@ def score(
     def ask(policy, stage):
         return evaluate(policy, judge, asked, attempts, label=f"evaluate {stage.name}", **limits)
     with Run(folder, facts | asdict(cfg), free=("max_rows", "save_every"), why=dict(steps=CHAIN)):
-        if begin: begin()
+        if begin:
+            begin()
         reports = run_stages(policy, task, problems, stages, cfg, folder, ask, track, asked)
         draw(stages, reports, folder)
     return reports

@@ -27,16 +27,20 @@ def check_weights(
     attempts:int, # K
     **weights, # by name
 ):
-    "Raise `SettingError`, naming the setting, unless there are 2 to `MOST_ATTEMPTS` attempts and every weight is from 0 to `LARGEST_WEIGHT`."
-    check(type(attempts) is int and 2 <= attempts <= MOST_ATTEMPTS, "attempts", attempts, f"give a whole number from 2 to {MOST_ATTEMPTS}")
-    for name, value in weights.items(): check_number(name, value, low=0, high=LARGEST_WEIGHT)
+    """Raise `SettingError`, naming the setting, unless there are 2 to `MOST_ATTEMPTS` attempts and
+    every weight is from 0 to `LARGEST_WEIGHT`."""
+    check(type(attempts) is int and 2 <= attempts <= MOST_ATTEMPTS, "attempts", attempts,
+          f"give a whole number from 2 to {MOST_ATTEMPTS}")
+    for name, value in weights.items():
+        check_number(name, value, low=0, high=LARGEST_WEIGHT)
 
 def stage_one(
     beta1:float=.01, # KL weight of the attempt that learns
     beta2:float=.1, # KL weight that holds the attempts before it
     attempts:int=2, # K
 )->Objective:
-    "Stage I (Eq. 3): reward only the last attempt, hold those before it to the reference. Raises `SettingError`."
+    """Stage I (Eq. 3): reward only the last attempt, hold those before it to the reference. Raises
+    `SettingError`."""
     check_weights(attempts, beta1=beta1, beta2=beta2)
     return Objective("stage_one", last_only, (beta2,)*(attempts - 1) + (beta1,))
 
@@ -44,7 +48,8 @@ def multi_turn(
     beta1:float=.01, # KL weight of every attempt
     attempts:int=2, # K
 )->Objective:
-    "Standard multi-turn RL (Fig. 5): reward only the last attempt, hold none strictly. Raises `SettingError`."
+    """Standard multi-turn RL (Fig. 5): reward only the last attempt, hold none strictly. Raises
+    `SettingError`."""
     check_weights(attempts, beta1=beta1)
     return Objective("multi_turn", last_only, (beta1,)*attempts)
 
@@ -53,8 +58,10 @@ def shaped_reward(
     reward:Tensor, # (B, K) grade of each attempt, 0 or 1
     alpha:float=10., # bonus weight, no unit; above 1 in the paper
 )->Tensor: # (B, K) credit of each attempt
-    "Own reward, plus `alpha` times the progress over the attempt before (Kumar et al. 2024, section 5.2). Raises `SettingError` if K < 2."
-    check(reward.shape[1] >= 2, "attempts", reward.shape[1], "the bonus compares an attempt with the one before it; use at least 2")
+    """Own reward, plus `alpha` times the progress over the attempt before (Kumar et al. 2024,
+    section 5.2). Raises `SettingError` if K < 2."""
+    check(reward.shape[1] >= 2, "attempts", reward.shape[1],
+          "the bonus compares an attempt with the one before it; use at least 2")
     progress = torch.nn.functional.pad(reward.diff(dim=1), (1, 0)) # (B, K), 0 for the first attempt
     return reward + alpha*progress
 
@@ -64,7 +71,8 @@ def stage_two(
     beta1:float=.01, # KL weight of every attempt
     attempts:int=2, # K
 )->Objective:
-    "Stage II (Eq. 4 with the bonus): every attempt its own reward, each but the first the bonus. Raises `SettingError`."
+    """Stage II (Eq. 4 with the bonus): every attempt its own reward, each but the first the bonus.
+    Raises `SettingError`."""
     check_weights(attempts, alpha=alpha, beta1=beta1)
     return Objective("stage_two", partial(shaped_reward, alpha=alpha), (beta1,)*attempts)
 
@@ -86,9 +94,11 @@ def discounted_return(
     alpha:float=1., # weight of the progress bonus
     gamma:float=.8, # 0 to 1, how much of what follows an attempt answers for
 )->Tensor: # (B, K)
-    "Credit for each attempt: its shaped reward plus `gamma` times the credit of the next (App. A.4)."
+    """Credit for each attempt: its shaped reward plus `gamma` times the credit of the next (App.
+    A.4)."""
     credit = shaped_reward(reward, alpha)
-    for k in range(credit.shape[1] - 2, -1, -1): credit[:, k] += gamma*credit[:, k + 1]
+    for k in range(credit.shape[1] - 2, -1, -1):
+        credit[:, k] += gamma*credit[:, k + 1]
     return credit
 
 def unshaped(
@@ -120,9 +130,12 @@ def discounted(
     beta1:float=.01, # KL weight of every attempt
     attempts:int=2, # K
 )->Objective:
-    "Stage II with discounted returns (App. A.4) in place of credit per attempt. Raises `SettingError`."
-    check_weights(attempts, alpha=alpha, beta1=beta1); check_number("gamma", gamma, low=0, high=1)
-    return Objective("discounted", partial(discounted_return, alpha=alpha, gamma=gamma), (beta1,)*attempts)
+    """Stage II with discounted returns (App. A.4) in place of credit per attempt. Raises
+    `SettingError`."""
+    check_weights(attempts, alpha=alpha, beta1=beta1)
+    check_number("gamma", gamma, low=0, high=1)
+    return Objective("discounted", partial(discounted_return, alpha=alpha, gamma=gamma),
+                     (beta1,)*attempts)
 
 def unified(
     alpha:float=10., # weight of the progress bonus
@@ -130,19 +143,26 @@ def unified(
     beta2:float=.1, # KL weight that holds the attempts before it
     attempts:int=2, # K
 )->Objective:
-    "Both stages in one: Stage II's credit under Stage I's hold. The paper leaves it as an open question. Raises `SettingError`."
+    """Both stages in one: Stage II's credit under Stage I's hold. The paper leaves it as an open
+    question. Raises `SettingError`."""
     check_weights(attempts, alpha=alpha, beta1=beta1, beta2=beta2)
-    return Objective("unified", partial(shaped_reward, alpha=alpha), (beta2,)*(attempts - 1) + (beta1,))
+    return Objective("unified", partial(shaped_reward, alpha=alpha),
+                     (beta2,)*(attempts - 1) + (beta1,))
 
 # %% ../nbs/11_stage2.ipynb #cell-8
-OBJECTIVES = {f.__name__: f for f in (stage_one, stage_two, unshaped, multi_turn, single_turn, concatenated, discounted, unified)}
+OBJECTIVES = {f.__name__: f
+              for f in (stage_one, stage_two, unshaped, multi_turn, single_turn, concatenated,
+                        discounted, unified)}
 
 def get_objective(
     name:str, # a key of `OBJECTIVES`
     **settings, # of that objective, for instance alpha or beta1
 )->Objective:
-    "The objective of that name. Raises `SettingError` for an unknown name, a setting it does not have, or a value out of range."
+    """The objective of that name. Raises `SettingError` for an unknown name, a setting it does not
+    have, or a value out of range."""
     check_known("objective", name, OBJECTIVES)
     known = signature(OBJECTIVES[name]).parameters
-    for field, value in settings.items(): check(field in known, field, value, f"{name} has no such setting; it takes {', '.join(known)}")
+    for field, value in settings.items():
+        check(field in known, field, value,
+              f"{name} has no such setting; it takes {', '.join(known)}")
     return OBJECTIVES[name](**settings)
