@@ -104,7 +104,7 @@ def markdown_of(notebook, here):
             about = source
         elif not {"hide", "default_exp"} & words.keys():
             code = re.sub(r"^#\s*\|.*\n?", "", source, flags=re.M).strip("\n")
-            title = f"score_nb.{module}" if "export" in words else ""
+            title = f"score_nb.{words['export'] or module}" if "export" in words else ""
             if {"slow", "gpu"} & words.keys(): title = "by hand, it takes long"
             mark = f'{{.python title="{title}"}}' if title else "python"
             if "echo" not in words: parts.append(f"````{mark}\n{code}\n````")
