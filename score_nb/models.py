@@ -258,6 +258,15 @@ class Policy(CausalLM):
             yield self
         finally:
             switch(False)
+    compared = True # whether training also asks the reference, for the KL
+    @contextmanager
+    def alone(self):
+        "Inside, training does not ask the reference, a third of its work: the KL counts as 0."
+        self.compared = False
+        try:
+            yield self
+        finally:
+            self.compared = True
     def ask(self):
         """Before each pass through a split base: does anybody work? Raises `Through` in every
         process if nobody does, `RuntimeError` if a process is gone."""

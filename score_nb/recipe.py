@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from string import ascii_lowercase
 import torch
-from .core import FolderLock, Run, SettingError, TrainConfig, check, check_number, clear_errors
+from .core import FolderLock, Run, SettingError, TrainConfig, check, check_number
+from .core import clear_errors
 from .core import is_log, is_main, read_jsonl, remove_leftovers, to_jsonl, write_atomic
 from .evals import Report, episodes_html, evaluate, plot_score
 from .models import Policy, check_length, load_policy, public_name
@@ -21,7 +22,8 @@ from .reinforce import Objective
 from .report import write_report
 from .stages import stage_one, stage_two
 from .tasks import Task, get_task, problems_fingerprint
-from .train import CHECKPOINT, check_track, check_training, everyones, fingerprint, new_accelerator, train
+from .train import CHECKPOINT, check_track, check_training, everyones, fingerprint
+from .train import new_accelerator, train
 
 # %% ../nbs/11a_recipe.ipynb #new-5
 @dataclass(frozen=True)

@@ -131,6 +131,7 @@ def states(
         hidden = policy.body(input_ids=ids, use_cache=False).last_hidden_state
         return hidden[:, :-1][sampled[:, 1:]]
     h = before()
+    if not policy.compared: return h, h.detach(), ids[sampled], sampled
     with torch.no_grad(), policy.reference():
         h_ref = before()
     return h, h_ref, ids[sampled], sampled
@@ -189,7 +190,10 @@ def weighted_chunk(
     if policy.softcap is not None:
         slope = (1 - (z/policy.softcap)**2)*slope
     z = torch.log_softmax(z.div_(temperature), -1)
-    gap = torch.log_softmax(logits_of(policy, h_ref).div_(temperature), -1)
+    if policy.compared:
+        gap = torch.log_softmax(logits_of(policy, h_ref).div_(temperature), -1)
+    else: # the reference counts as equal
+        gap = z.clone()
     torch.sub(z, gap, out=gap)
     logp = z.gather(1, target)[:, 0]
     p = z.exp_()

@@ -125,7 +125,7 @@ def concatenated(
     return Objective("concatenated", last_for_all, (beta1,)*attempts)
 
 def discounted(
-    alpha:float=1., # weight of the progress bonus; above 1/gamma a right first attempt costs (page 10)
+    alpha:float=1., # weight of the bonus; above 1/gamma a right first attempt costs (page 10)
     gamma:float=.8, # 0 to 1, how much of what follows an attempt answers for
     beta1:float=.01, # KL weight of every attempt
     attempts:int=2, # K
