@@ -23,7 +23,7 @@ for cell in json.loads((root/"nbs/index.ipynb").read_text())["cells"]:
         if not re.search(r"^#\s*\|\s*echo:\s*false", source, re.M): parts.append(f"```python\n{source}\n```")
         parts += [output(o, f"index-{len(files) + 1}") for o in cell["outputs"]]
 text = "\n\n".join(p.strip() for p in parts) + "\n"
-text = re.sub(r"\]\((\w+\.ipynb)\)", r"](nbs/\1)", text).replace("](../", "](")
+text = re.sub(r"\]\((\w+\.ipynb(#[^)]*)?)\)", r"](nbs/\1)", text).replace("](../", "](")
 files["README.md"] = text.encode()
 
 stale = [name for name, content in files.items() if not (root/name).is_file() or (root/name).read_bytes() != content]

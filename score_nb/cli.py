@@ -21,7 +21,7 @@ from textwrap import fill
 from typing import NamedTuple
 from . import __version__
 from .core import LARGEST_SEED, Run, SettingError, TrainConfig, check, check_known
-from .core import check_number, closest, is_main, log_folders
+from .core import check_number, closest, data_path, is_main, log_folders
 from .core import read_jsonl, to_jsonl, write_atomic
 
 # %% ../nbs/17_cli.ipynb #new-5
@@ -317,6 +317,17 @@ def _look(a, policy, task, cfg, problems):
     why = found.warnings[0]
     raise SettingError("force", False, f"nothing can be learnt here: {why} Or give --force")
 
+def _what_happened(before, after):
+    "A run in one sentence, from the Reports of its base and of its end."
+    def asked(report):
+        first, last = (report.accuracy[f"Acc@t{k}"].value for k in (1, report.attempts))
+        return f"{100*first:.1f} % of first attempts and {100*last:.1f} % of last ones are right"
+    gain = after.accuracy[f"Δ(t1,t{after.attempts})"]
+    verdict = ("corrects itself" if gain.low > 0 else "makes its answers worse" if gain.high < 0
+               else "does not measurably correct itself")
+    return (f"On {len(after):,} held-out problems the trained model {verdict}: {asked(after)}; "
+            f"of the base model {asked(before)}.")
+
 def run_command(a):
     "SCoRe from one end to the other: base, Stage I, Stage II, then table, figure, episodes and report."
     from score_nb.recipe import held_out, recipe, score
@@ -342,6 +353,7 @@ def run_command(a):
     _leave()
     if not is_main(): return
     _show(table({s.title: reports[s.name] for s in stages}))
+    print(_what_happened(reports[stages[0].name], reports[stages[-1].name]))
     _say_given_up(late)
     print("look at:", *(Path(a.run)/file for file in LEFT))
 
@@ -583,6 +595,7 @@ STUDY = Group("study", {
 STORE = Group("store", {
     "out": (str, None, "folder to store them in, under the same names")})
 PRETRAIN = Group("model", {
+    "recipe": (str, "strong", "'strong' or 'weak': how well the model's check repairs"),
     "out": (str, "runs/tiny", "folder for the model"),
     "seed": (int, 0, "of text and weights")})
 
@@ -606,12 +619,14 @@ def store_command(a):
     print(f"wrote {len(files)} files, {size/1e6:.1f} MB, in {a.out}" if files else f"{a.out} holds all of it already")
 
 def pretrain_command(a):
-    "Make the embedded tiny Gemma again, from nothing. See the notebook 90_tiny_gemma."
+    "Make an embedded tiny Gemma again. See the notebook 90_tiny_gemma."
     check_number("seed", a.seed, low=0, high=LARGEST_SEED)
     other = (Path(a.out)/"config.json").exists() and not (Path(a.out)/"recipe.json").exists()
     check(not other, "out", a.out, "holds another model, which would be lost; choose a folder of its own")
-    from score_nb.pretrain import Recipe, pretrain
-    pretrain(a.out, Recipe(seed=a.seed))
+    from score_nb.pretrain import RECIPES, pretrain
+    check_known("recipe", a.recipe, RECIPES)
+    more = dict(start=data_path("tiny"), every=100) if a.recipe == "weak" else {} # goes on from it
+    pretrain(a.out, RECIPES[a.recipe](seed=a.seed), **more)
 
 # %% ../nbs/17_cli.ipynb #new-21
 RUN = Group("run", {
