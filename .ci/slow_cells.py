@@ -55,7 +55,7 @@ def page(file):
     "Sources of a notebook's code cells."
     cells = json.loads(file.read_text(encoding="utf-8"))["cells"]
     sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-    return [re.sub(r"^(\s*)[%!].*", r"\1pass", source, flags=re.M) for source in sources] # lines for IPython
+    return [re.sub(r"^(\s*)[%!][a-z].*", r"\1pass", source, flags=re.M) for source in sources] # lines for IPython
 
 for bad in (['#| slow\nwrite_atomic(data_path("runs", "x.jsonl"), "")'], ['#| slow\nfor d in "ab": write_atomic(f"../data/runs/{d}", "")'],
             ['out, n = data_path("runs"), 3', '#| slow\nwrite_atomic(out/"x.jsonl", "")']):

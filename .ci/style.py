@@ -129,7 +129,7 @@ def parts(path):
         if cell["cell_type"] == "markdown":
             words += len(source.split())
         if cell["cell_type"] != "code" or source.startswith("%%"): continue
-        source = re.sub(r"^(\s*)[%!].*", r"\1pass", source, flags=re.M) # a line for IPython
+        source = re.sub(r"^(\s*)[%!][a-z].*", r"\1pass", source, flags=re.M) # a line for IPython
         code.append((position, source))
     return words, code
 

@@ -29,7 +29,8 @@ _MATHS = r"""and or sqrt pi log ln exp sin cos tan cot sec csc arcsin arccos arc
 _WORD = re.compile(rf"(?<![\\A-Za-z\d\ue000])(?!(?:{'|'.join(_MATHS)})\b)[A-Za-z]{{2,}}", re.I)
 _TEXT = re.compile(r"\\(?:text\w{0,9}|mbox|mathrm|begin|end)\s{0,9}\{[^{}]{0,500}\}")
 
-def _blank(match)->str: return "\ue000"*len(match[0])
+def _blank(match)->str:
+    return "\ue000"*len(match[0])
 
 def _words(text:str)->list:
     "The words of prose, as matches: two letters or more, outside formulas and LaTeX's own text."
@@ -52,9 +53,11 @@ _NO_VALUE = re.compile(r"\W{0,9}(?:(?:not|never|neither(?=\s\w))\b"
                        r"|(?:(?:your|the|insert|final)\s){0,3}answer(?![a-z]))", re.I) # $answer$
 
 _STEP = re.compile(r"\b(?:we|us|you|let|first|next|then)\b", re.I) # "First, we add" is no answer
-_NOUN = re.compile(r"(?:[A-Z][a-z]{1,20}|yes|no|true|false|even|odd|no solutions?)[*_`\s]{0,5}") # Tuesday
+# Tuesday
+_NOUN = re.compile(r"(?:[A-Z][a-z]{1,20}|yes|no|true|false|even|odd|no solutions?)[*_`\s]{0,5}")
 _SPOKEN = re.compile(r"(?<![\\A-Za-z])(?!sqrt|log|sin|cos|tan|exp)[A-Za-z]{3}")
-def _remark(match)->str: return "" if _SPOKEN.search(match[1]) else match[0] # (a dozen), not (3, 5)
+def _remark(match)->str:
+    return "" if _SPOKEN.search(match[1]) else match[0] # (a dozen), not (3, 5)
 
 def value_of(
     clause:str,   # what follows "the answer is", up to the end of the sentence
@@ -176,7 +179,8 @@ def _last_box(text:str)->tuple:
         before, end, content = boxes.pop()
         joint = _JOINT.fullmatch(text, end, max(end, start))
         if not joint or not joint[1]: break
-        if "or" in joint[1]: comma = " or "
+        if "or" in joint[1]:
+            comma = " or "
         start, contents = before, [content] + contents
     return last, comma.join(dict.fromkeys(contents))
 
@@ -187,8 +191,8 @@ def last_boxed(
     return _last_box(text)[1]
 
 # %% ../nbs/02_answers.ipynb #says-19
-_VERB = re.compile(r"(?<!not)(?<!n't)(?<!n’t)\s(?:is|are|be|was|were|equals|amounts to|comes to|=)\s"
-                   r"(?:therefore |thus |then |equal to )?")
+_VERB = re.compile(r"(?<!not)(?<!n't)(?<!n’t)\s(?:is|are|be|was|were|equals|amounts to|comes "
+                   r"to|=)\s(?:therefore |thus |then |equal to )?")
 _SO = (r"(?:(?:so|thus|therefore|hence|then|finally|in total|altogether|overall|in conclusion|wait"
        r"|this gives|we (?:get|have|find|obtain|conclude)(?: that)?)\b[,:]?\s){0,3}")
 _SUBJECT = re.compile(rf"{_SO}(?:the|this|that|it|its|his|her|their|our|total|{_NAME}$)\b", re.I)
@@ -222,7 +226,8 @@ def _closing(text:str):
     if not clause or not (bold or _HOPE.fullmatch(sentence, clause.end())): return None
     equation = _EQUATION.fullmatch(clause[0])
     value = value_of(clause[0], after=0) if bold else None
-    if not value and equation: value = value_of(equation[1], after=0)
+    if not value and equation:
+        value = value_of(equation[1], after=0)
     return value or _predicate(clause[0], _SUBJECT)
 
 _HOPE = re.compile(rf"[.\s*_]{{0,9}}(?:I hope (?:it|this) is correct)?(?:\s|[*_.]|{_TAG}){{0,20}}",
@@ -238,7 +243,8 @@ def _unframed(answer:str):
     answer = _BOLD.sub("", _MONEY.sub("", answer))
     answer = re.sub(r"(?<!\\)(?:\$|\\[()\[\]])", "", answer)
     answer = answer.strip(" \n\t*_#\"“”").removesuffix(".")
-    if answer.count("|") % 2: answer = answer.strip("| ") # the bar of a table; those of |x| are two
+    if answer.count("|") % 2:
+        answer = answer.strip("| ") # the bar of a table; those of |x| are two
     frame = _FRAME.match(answer)
     inner = frame and _in_braces(answer, frame.end())
     if inner and frame.end() + len(inner) + 2 == len(answer): return _unframed(inner)
@@ -249,7 +255,8 @@ def _stated(text:str, start:int, way:Statement):
     clause = _CLAUSE.match(text, start)
     if not clause or text.startswith("?", clause.end()): return None
     clause, closes = clause[0], _HOPE.fullmatch(text, clause.end())
-    if clause.count("}") > clause.count("{"): clause = clause.removesuffix("}") # \text{Answer: 12}
+    if clause.count("}") > clause.count("{"):
+        clause = clause.removesuffix("}") # \text{Answer: 12}
     if not (way.sentence and closes) or _NO_VALUE.match(clause):
         return value_of(clause, way.after, way.words)
     return (value_of(clause) or _predicate(clause) or _only_amount(clause)

@@ -28,7 +28,8 @@ from .core import read_jsonl, to_jsonl, write_atomic
 class Group(NamedTuple):
     "Options under one heading of a command's help."
     title:str
-    options:dict # name -> (type, default, help); a default of None is decided later, and the help says how
+    # name -> (type, default, help); a default of None is decided later, and the help says how
+    options:dict
     common:bool=True # shown by --help; otherwise only by --help-all
 
 class Command(NamedTuple):
@@ -41,13 +42,16 @@ class Command(NamedTuple):
 
 def _sound(text):
     "Whether a text can be written down: no NUL, no half of a letter."
-    try: return "\0" not in text and bool(text.encode())
-    except UnicodeEncodeError: return False
+    try:
+        return "\0" not in text and bool(text.encode())
+    except UnicodeEncodeError:
+        return False
 
 def _text(value):
     "Text that is not blank, as argparse wants its types."
     if value.strip() and _sound(value): return value
-    raise argparse.ArgumentTypeError(f"{value!r} says nothing; give some text, or leave the option out")
+    raise argparse.ArgumentTypeError(f"{value!r} says nothing; give some text, or leave the "
+                                     f"option out")
 
 KINDS = { # type of an option -> what argparse needs to know
     str: dict(type=_text, metavar="TEXT"),
@@ -76,13 +80,16 @@ def new_parser(
     "The parser of a command."
     rare = sum(len(g.options) for g in command.groups if not g.common)
     notes = [f"examples:\n{command.examples}"]*bool(command.examples)
-    notes += [f"'score_nb {name} --help-all' explains {rare} more settings."]*bool(rare and not everything)
-    parser = _Parser(
-        prog=f"score_nb {name}", allow_abbrev=False, add_help=False,
-        usage=" ".join(["score_nb", name, *(word.upper() + " …" for word, *_ in command.words), "[options]"]),
-        description=fill(command.do.__doc__, 78), epilog="\n\n".join(notes),
-        formatter_class=argparse.RawDescriptionHelpFormatter)
-    for word, count, text in command.words: parser.add_argument(word, nargs=count, type=_text, help=text)
+    notes += [f"'score_nb {name} --help-all' explains {rare} more "
+              f"settings."]*bool(rare and not everything)
+    parser = _Parser(prog=f"score_nb {name}", allow_abbrev=False, add_help=False,
+                     usage=" ".join(["score_nb", name,
+                                     *(word.upper() + " …" for word, *_ in command.words),
+                                     "[options]"]),
+                     description=fill(command.do.__doc__, 78), epilog="\n\n".join(notes),
+                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    for word, count, text in command.words:
+        parser.add_argument(word, nargs=count, type=_text, help=text)
     for group in command.groups:
         section = parser.add_argument_group(group.title)
         for option, (kind, default, text) in group.options.items():
@@ -101,7 +108,8 @@ def settings_of(
     command:Command,
     argv:list, # what stands behind the name
 )->argparse.Namespace:
-    "The settings as they were typed. A preset fills in what was not given. Exits with 2 where there is nothing to understand."
+    """The settings as they were typed. A preset fills in what was not given. Exits with 2 where
+    there is nothing to understand."""
     parser = new_parser(name, command, everything="--help-all" in argv)
     settings = parser.parse_args(argv)
     if getattr(settings, "preset", None) is None: return settings
@@ -119,11 +127,13 @@ TASK_NAMES = "equations, math, gsm8k, mathodyssey, functional_math, mbpp, humane
 OBJECTIVE_NAMES = ("stage_one, stage_two, unshaped, multi_turn, single_turn, concatenated, "
                    "discounted, unified")
 
-MODEL = Group("model", {
-    "model": (str, "tiny", "'tiny' (embedded), a folder, or a name on the hub such as google/gemma-3-270m-it"),
-    "adapter": (str, None, "folder of a trained adapter"),
-    "load_in_4bit": (bool, False, "load the base model in 4-bit NF4"),
-    "rank": (int, None, "rank of a new LoRA adapter (default 16; a trained adapter has its own)")})
+MODEL = Group(
+    "model",
+    {"model": (str, "tiny",
+               "'tiny' (embedded), a folder, or a name on the hub such as google/gemma-3-270m-it"),
+     "adapter": (str, None, "folder of a trained adapter"),
+     "load_in_4bit": (bool, False, "load the base model in 4-bit NF4"),
+     "rank": (int, None, "rank of a new LoRA adapter (default 16; a trained adapter has its own)")})
 TASK = Group("problems", {
     "task": (str, "equations", f"one of: {TASK_NAMES}"),
     "data_dir": (str, None, "folder of the task's files (default: the hub)")})
@@ -133,16 +143,22 @@ LIMIT = {"max_new_tokens": (int, None, "length limit of an attempt, in tokens "
 OFTEN = "steps", "problems", "samples", "lr", "seed" # of TrainConfig: what is set most often
 TRAINING = Group("training", _options(TrainConfig, OFTEN))
 DETAILS = Group("details of training", _options(TrainConfig, but=OFTEN) | LIMIT, common=False)
-DATA = Group("your own problems", {
-    "data": (str, None, "file (JSONL, JSON, CSV, Parquet), folder, or name on the hub, in place of --task"),
-    "question": (str, None, "its column of questions (default: question)"),
-    "answer": (str, None, "its column of right answers (default: answer)"),
-    "grader": (str, None, "exact, number, math, python, or FILE.py:FUNCTION (default: exact)"),
-    "prompt": (str, None, "file with the prompt, {question} in it (default: the grader's own)"),
-    "correction": (str, None, "what is said before attempt 2 (default: the grader's own)")})
-PRESET = Group("card", {
-    "preset": (str, None, "settings for a model and a card, such as gemma-2-2b-it-12gb; what is given beside it wins"),
-    "gpu_gb": (float, None, "memory of the card in GB (default: that of the one here)")})
+DATA = Group(
+    "your own problems",
+    {"data": (str, None,
+              "file (JSONL, JSON, CSV, Parquet), folder, or name on the hub, in place of --task"),
+     "question": (str, None, "its column of questions (default: question)"),
+     "answer": (str, None, "its column of right answers (default: answer)"),
+     "grader": (str, None, "exact, number, math, python, or FILE.py:FUNCTION (default: exact)"),
+     "prompt": (str, None, "file with the prompt, {question} in it (default: the grader's own)"),
+     "correction": (str, None, "what is said before attempt 2 (default: the grader's own)")})
+PRESET = Group(
+    "card",
+    {"preset": (
+         str, None,
+         "settings for a model and a card, such as gemma-2-2b-it-12gb; what is given beside it "
+         "wins"),
+     "gpu_gb": (float, None, "memory of the card in GB (default: that of the one here)")})
 OBJECTIVE = Group("objective", {
     "objective": (str, "stage_two", f"one of: {OBJECTIVE_NAMES}"),
     "attempts": (int, None, "attempts a conversation (default 2)"),
@@ -153,19 +169,23 @@ OBJECTIVE = Group("objective", {
 
 # %% ../nbs/17_cli.ipynb #new-11
 def _task(a):
-    "The task that was asked for, by its name or made of files; a limit that was not given is the task's."
+    """The task that was asked for, by its name or made of files; a limit that was not given is the
+    task's."""
     own = {name: getattr(a, name) for name in DATA.options if getattr(a, name) is not None}
     defaults = {name: default for name, (_, default, _) in TASK.options.items()}
     named = {name: getattr(a, name) for name in defaults if getattr(a, name) != defaults[name]}
     if a.data is None:
-        for name in own: raise SettingError(name, own[name], "goes with --data; name the file of the problems")
+        for name in own:
+            raise SettingError(name, own[name], "goes with --data; name the file of the problems")
         from score_nb.tasks import get_task
         task = get_task(a.task, a.data_dir)
     else:
-        for name in named: raise SettingError(name, named[name], "does not go with --data; leave one out")
+        for name in named:
+            raise SettingError(name, named[name], "does not go with --data; leave one out")
         from score_nb.own_problems import task_from_files
         task = task_from_files(**own)
-    if a.max_new_tokens is None: a.max_new_tokens = task.length
+    if a.max_new_tokens is None:
+        a.max_new_tokens = task.length
     return task
 
 def _config(a):
@@ -175,7 +195,8 @@ def _config(a):
 def _leave():
     "A process that ends while others still use the group of processes may be aborted."
     import torch.distributed
-    if torch.distributed.is_initialized(): torch.distributed.destroy_process_group()
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 def _given_up():
     "How many gradings all processes of this command have given up."
@@ -186,7 +207,8 @@ def _given_up():
 def _say_given_up(late):
     "Say that some gradings took too long, if any did."
     what = "1 grading" if late == 1 else f"{late:,} gradings"
-    if late: print(f"{what} took too long, or hung, and counted as wrong")
+    if late:
+        print(f"{what} took too long, or hung, and counted as wrong")
 
 def _policy(a, seed=0):
     "The model that was asked for, with its adapter or a new one."
@@ -212,13 +234,15 @@ def _asked(policy, task, problems):
     return task.description | dict(problem_set=questions, base_weights=base, weights=adapter)
 
 def eval_command(a):
-    "Evaluate a model, with or without an adapter, on held-out problems: greedy, with 95 % intervals."
+    """Evaluate a model, with or without an adapter, on held-out problems: greedy, with 95 %
+    intervals."""
     check(a.attempts >= 1, "attempts", a.attempts, "give at least 1")
     from score_nb.evals import episodes_html, evaluate, table
     from score_nb.grading import stalled
     from score_nb.models import check_length
     from score_nb.recipe import held_out, stored_report
-    task = _task(a)                                               # a wrong task is refused before the model is loaded
+    # a wrong task is refused before the model is loaded
+    task = _task(a)
     problems = held_out(task, a.n, a.split)
     policy, limits = _policy(a), dict(attempts=a.attempts, max_new_tokens=a.max_new_tokens)
     check_length(policy, task, problems, **limits)                # before there is a folder
@@ -228,9 +252,12 @@ def eval_command(a):
         return _say_given_up(stalled())
     facts = _asked(policy, task, problems) | limits
     known = (Path(a.run)/"evals.json").is_file()
-    with Run(a.run, facts, config="evals.json") as run:           # config.json may be a training run's
-        check(known or not (run.path/"evals.jsonl").exists(), "run", a.run, "holds an evaluation that another command made; name another folder")
-        report = stored_report(run.path, lambda: evaluate(policy, task, problems, **limits), problems)
+    # config.json may be a training run's
+    with Run(a.run, facts, config="evals.json") as run:
+        check(known or not (run.path/"evals.jsonl").exists(), "run", a.run,
+              "holds an evaluation that another command made; name another folder")
+        report = stored_report(
+            run.path, lambda: evaluate(policy, task, problems, **limits), problems)
         page = write_atomic(run.path/"episodes.html", episodes_html(report))
     _show(table({title: report}))
     _say_given_up(stalled())
@@ -240,20 +267,26 @@ def _plan(a, attempts, cfg, gpu_gb):
     "Print what a run will need. Raises `SettingError` if that is more than the card has."
     from score_nb.core import check_number, default_dtype
     from score_nb.presets import card_gb, check_fit, memory_plan
-    if gpu_gb is not None: check_number("gpu_gb", gpu_gb, low=1)
+    if gpu_gb is not None:
+        check_number("gpu_gb", gpu_gb, low=1)
     here = card_gb()
     card = here if gpu_gb is None else gpu_gb
     device = "cuda" if here else "cpu"
-    abroad = here is None and card is not None                    # a card that is not here: bfloat16
+    # a card that is not here: bfloat16
+    abroad = here is None and card is not None
     where = {} if abroad else dict(dtype=default_dtype(device), device=device)
-    shared = "problems", "samples", "branch", "max_new_tokens", "max_rows", "tokens", "recompute", "adam_8bit"
+    shared = ("problems", "samples", "branch", "max_new_tokens", "max_rows", "tokens", "recompute",
+              "adam_8bit")
     sizes = {name: getattr(cfg, name) for name in shared}
-    plan = memory_plan(a.model, attempts=attempts, load_in_4bit=a.load_in_4bit, rank=a.rank or 16, **sizes, **where)
+    plan = memory_plan(a.model, attempts=attempts, load_in_4bit=a.load_in_4bit, rank=a.rank or 16,
+                       **sizes, **where)
     _show(plan.table())
-    if card is not None: check_fit(plan, card, a.model)
+    if card is not None:
+        check_fit(plan, card, a.model)
 
 def _trained(a):
-    "Task, objective and settings of a training run. A wrong one is refused before anything is loaded."
+    """Task, objective and settings of a training run. A wrong one is refused before anything is
+    loaded."""
     from score_nb.stages import get_objective
     task = _task(a)
     weights = {name: getattr(a, name) for name in OBJECTIVE.options if name != "objective"}
@@ -261,19 +294,23 @@ def _trained(a):
     return task, objective, _config(a)
 
 def train_command(a):
-    "Train an adapter with one objective. The same command goes on where an interrupted run stopped."
+    """Train an adapter with one objective. The same command goes on where an interrupted run
+    stopped."""
     task, objective, cfg = _trained(a)
-    if a.preset or a.gpu_gb is not None: _plan(a, objective.attempts, cfg, a.gpu_gb)
+    if a.preset or a.gpu_gb is not None:
+        _plan(a, objective.attempts, cfg, a.gpu_gb)
     problems = task.load("train", a.n)
     from score_nb.train import train
     train(_policy(a, cfg.seed), task, problems, objective, cfg, a.run, track=a.track)
     print("adapter:", Path(a.run)/"adapter")
     late = _given_up()
-    if is_main(): _say_given_up(late)
+    if is_main():
+        _say_given_up(late)
     _leave()
 
 def plan_command(a):
-    "Print the memory a training run will need, from the same options as `train`; nothing is loaded. See the notebook 15a_presets."
+    """Print the memory a training run will need, from the same options as `train`; nothing is
+    loaded. See the notebook 15a_presets."""
     task, objective, cfg = _trained(a)
     gpu_gb = a.gpu_gb
     if gpu_gb is None and a.preset:
@@ -303,7 +340,8 @@ def _announce(a, cfg, stages, problems, asked):
     print(f"{' and '.join(labels)}: {cfg.steps:,} updates each, on {each:,} conversations of "
           f"{a.attempts} attempts ({each*cfg.steps*len(labels):,} in all)")
     print(f"an attempt may take {cfg.max_new_tokens:,} tokens (--max-new-tokens)")
-    print(f"{len(problems):,} training problems; {len(asked):,} held out, asked before, between and after")
+    print(f"{len(problems):,} training problems; {len(asked):,} held out, asked before, between "
+          f"and after")
     print(f"{a.run}:", *(s.name + "/" for s in stages), *LEFT)
 
 def _look(a, policy, task, cfg, problems):
@@ -318,24 +356,30 @@ def _look(a, policy, task, cfg, problems):
     raise SettingError("force", False, f"nothing can be learnt here: {why} Or give --force")
 
 def run_command(a):
-    "SCoRe from one end to the other: base, Stage I, Stage II, then table, figure, episodes and report."
+    """SCoRe from one end to the other: base, Stage I, Stage II, then table, figure, episodes and
+    report."""
     from score_nb.recipe import held_out, recipe, score
     from score_nb.train import check_track, check_training
     task, cfg = _task(a), _config(a)
     weights = {name: getattr(a, name) for name in WEIGHTS.options}
     stages, problems, asked = recipe(**weights), task.load("train", a.train_n), held_out(task, a.n)
-    for stage in stages[1:]: check_training(task, problems, stage.make, cfg)
+    for stage in stages[1:]:
+        check_training(task, problems, stage.make, cfg)
     check_track(a.track, a.run)
     from score_nb.evals import table
     from score_nb.models import check_length
     from score_nb.presets import card_gb
-    if a.preset or a.gpu_gb is not None or card_gb(): _plan(a, a.attempts, cfg, a.gpu_gb)
+    if a.preset or a.gpu_gb is not None or card_gb():
+        _plan(a, a.attempts, cfg, a.gpu_gb)
     policy, begun = _policy(a, cfg.seed), (Path(a.run)/"config.json").is_file()
-    for some in (problems, asked): check_length(policy, task, some, a.attempts, cfg.max_new_tokens)
+    for some in (problems, asked):
+        check_length(policy, task, some, a.attempts, cfg.max_new_tokens)
     with policy.together():
-        if a.look and is_main() and not begun: _look(a, policy, task, cfg, problems)
+        if a.look and is_main() and not begun:
+            _look(a, policy, task, cfg, problems)
     def begin():
-        if is_main(): _announce(a, cfg, stages, problems, asked)
+        if is_main():
+            _announce(a, cfg, stages, problems, asked)
     how = dict(n=a.n, problems=problems, track=a.track, begin=begin)
     reports = score(policy, task, a.run, cfg, **how, **weights)
     late = _given_up()
@@ -407,7 +451,8 @@ DEMO = Group("demo", {
 def demo_command(a):
     "SCoRe on a tiny model and its task, in a few minutes on a laptop: `run` with settings for it."
     settings = dict(steps=40, n=1000, run="runs/demo")
-    if a.quick: settings = dict(steps=12, n=200, run="runs/quick")
+    if a.quick:
+        settings = dict(steps=12, n=200, run="runs/quick")
     settings |= {name: value for name, value in vars(a).items() if value is not None}
     argv = [f"--{name}={value}" for name, value in settings.items() if name != "quick"]
     a.run = settings["run"] # for what is said if it is stopped
@@ -426,25 +471,33 @@ ASK = Group("ask", {
 def _questions(a):
     "What is asked: typed, in a file, or on standard input. Raises `SettingError` if it is nothing."
     if a.data is not None:
-        check(not a.words, "question", " ".join(a.words), "is given beside --data; leave one of the two out")
+        check(not a.words, "question", " ".join(a.words),
+              "is given beside --data; leave one of the two out")
         from score_nb.own_problems import read_data
         return [row(a.question) for rows in read_data(a.data).values() for row in rows]
     if a.words and a.words != ["-"]: return [" ".join(a.words)]
-    check(a.words or not sys.stdin.isatty(), "question", None, "type one behind the command, or pipe one in")
-    try: text = sys.stdin.read().strip()
-    except UnicodeDecodeError: text = "\0"
+    check(a.words or not sys.stdin.isatty(), "question", None,
+          "type one behind the command, or pipe one in")
+    try:
+        text = sys.stdin.read().strip()
+    except UnicodeDecodeError:
+        text = "\0"
     check(text, "question", text, "there is nothing on standard input; give some text")
     check(_sound(text), "question", "(standard input)", "is not text in UTF-8")
     return [text]
 
 def _written(corrector, question, a):
-    "The attempts at a question, as they are written: shown at once, unless they are wanted as JSON. Returns their texts."
+    """The attempts at a question, as they are written: shown at once, unless they are wanted as
+    JSON. Returns their texts."""
     texts = [""]*a.attempts
     for attempt, piece in corrector.stream(question, a.attempts, a.temperature, a.seed):
-        if not a.json and not texts[attempt - 1]: print(f"\nattempt {attempt}:" if attempt > 1 else f"attempt {attempt}:")
+        if not a.json and not texts[attempt - 1]:
+            print(f"\nattempt {attempt}:" if attempt > 1 else f"attempt {attempt}:")
         texts[attempt - 1] += piece
-        if not a.json: print(piece, end="", flush=True)
-    if not a.json: print()
+        if not a.json:
+            print(piece, end="", flush=True)
+    if not a.json:
+        print()
     return texts
 
 def _task_to_ask(a):
@@ -459,29 +512,36 @@ def _task_to_ask(a):
     return OwnTask({}, grader, "own", template, correction, OwnTask.length)
 
 def ask_command(a):
-    "Ask a model, with or without an adapter, and let it look at its answer again. The attempts appear as they are written."
+    """Ask a model, with or without an adapter, and let it look at its answer again. The attempts
+    appear as they are written."""
     check_number("attempts", a.attempts, low=1)
     check_number("seed", a.seed, low=0, high=LARGEST_SEED)
     questions, task = _questions(a), _task_to_ask(a)
-    if a.max_new_tokens is None: a.max_new_tokens = task.length
+    if a.max_new_tokens is None:
+        a.max_new_tokens = task.length
     from score_nb.models import check_length
     from score_nb.tasks import Problem
     from score_nb.use import SelfCorrector
     policy = _policy(a)
-    check_length(policy, task, [Problem("", q, "") for q in questions], a.attempts, a.max_new_tokens)
+    check_length(policy, task, [Problem("", q, "") for q in questions], a.attempts,
+                 a.max_new_tokens)
     corrector = SelfCorrector(policy, task, a.max_new_tokens)
     for question in questions:
         texts = _written(corrector, question, a)
         answers = [task.answer(text) for text in texts]
         said = [dict(text=text, answer=answer) for text, answer in zip(texts, answers)]
-        if a.json: print(json.dumps(dict(question=question, attempts=said, answer=answers[-1])), flush=True)
-        elif answers[-1] is not None: print("answer:", answers[-1])
+        if a.json:
+            print(
+                json.dumps(dict(question=question, attempts=said, answer=answers[-1])), flush=True)
+        elif answers[-1] is not None:
+            print("answer:", answers[-1])
 
 # %% ../nbs/17_cli.ipynb #05a32bc9
 def find_reports(
     folders:list, # run folders, or folders that hold some at any depth
 )->dict: # name -> list of Report, one a seed; base, Stage I and SCoRe come first
-    "All evaluations below some folders. Raises `SettingError` for a folder without any, and for one that is damaged."
+    """All evaluations below some folders. Raises `SettingError` for a folder without any, and for
+    one that is damaged."""
     from score_nb.report import methods_of, run_folders
     methods = methods_of(run_folders(folders))
     for run in (run for seeds in methods.values() for run in seeds):
@@ -494,27 +554,34 @@ def table_command(a):
     from score_nb.report import run_folders
     from score_nb.study import ROWS, stored_rows, study_table
     folders = run_folders(a.folders)
-    rows = [f for f in folders if re.fullmatch(r".+-s\d+", f.name) and f.name.rpartition("-s")[0] in ROWS]
+    rows = [f for f in folders
+            if re.fullmatch(r".+-s\d+", f.name) and f.name.rpartition("-s")[0] in ROWS]
     named = [Path(folder).resolve() for folder in a.folders]
-    of_study = [f for f in rows if any(f.resolve().parent.is_relative_to(folder) for folder in named)] # not a row named by itself
-    for study in dict.fromkeys(f.parent for f in of_study): _show(study_table(stored_rows(study)))
+    # not a row named by itself
+    of_study = [f for f in rows
+                if any(f.resolve().parent.is_relative_to(folder) for folder in named)]
+    for study in dict.fromkeys(f.parent for f in of_study):
+        _show(study_table(stored_rows(study)))
     others = [f for f in folders if f not in of_study]
-    if others: _show(table(find_reports(others)))
+    if others:
+        _show(table(find_reports(others)))
 
 def report_command(a):
-    "One HTML file of one run or several side by side: numbers, curves, what to look at, settings, episodes. No network, no script."
+    """One HTML file of one run or several side by side: numbers, curves, what to look at, settings,
+    episodes. No network, no script."""
     from score_nb.report import write_report
     alone = Path(a.folders[0]) if len(a.folders) == 1 else Path()
     default = alone if alone.is_dir() else Path()
     print("wrote", write_report(a.folders, a.out or default/"report.html"))
 
 # %% ../nbs/17_cli.ipynb #new-17
-MERGE = Group("merge", {
-    "model": MODEL.options["model"],
-    "adapter": (str, None, "folder of the trained adapter"),
-    "rank": MODEL.options["rank"],
-    "out": (str, None, "folder to write"),
-    "dtype": (str, "float32", "of the sum and of the files: float32 (exact) or bfloat16 (half the size, rounded)")})
+MERGE = Group(
+    "merge",
+    {"model": MODEL.options["model"], "adapter": (str, None, "folder of the trained adapter"),
+     "rank": MODEL.options["rank"], "out": (str, None, "folder to write"),
+     "dtype": (
+         str, "float32",
+         "of the sum and of the files: float32 (exact) or bfloat16 (half the size, rounded)")})
 CARD = Group("model card", {
     "name": (str, None, "owner/name on the hub: write a model card too"),
     "licence": (str, None, "the hub's identifier, for instance gemma or apache-2.0"),
@@ -530,11 +597,13 @@ EXPORT = Group("export", {
     "out": (str, None, "folder to write; of a whole run, a folder a stage")})
 
 def _card(a):
-    "The card of a merged model, '' if no name was given. Raises `SettingError` for a half of what a card needs."
+    """The card of a merged model, '' if no name was given. Raises `SettingError` for a half of what
+    a card needs."""
     if a.name is None:
         check(not (a.licence or a.runs), "name", None, "a card needs it: owner/name, as on the hub")
         return ""
-    check(a.runs, "runs", a.runs, "name the folder that holds the runs and their evaluations, for instance runs/demo")
+    check(a.runs, "runs", a.runs,
+          "name the folder that holds the runs and their evaluations, for instance runs/demo")
     from score_nb.tasks import get_task
     from score_nb.use import model_card, run_table
     reports = find_reports([a.runs])
@@ -546,32 +615,38 @@ def _card(a):
     return model_card(a.name, a.model, task, reports, runs, a.licence, example, merged=True)
 
 def merge_command(a):
-    "Add an adapter to the weights of its model: a folder that transformers alone can load. On the CPU, without 4 bits."
+    """Add an adapter to the weights of its model: a folder that transformers alone can load. On the
+    CPU, without 4 bits."""
     check(a.adapter, "adapter", a.adapter, "give the folder that training wrote")
     check(a.out, "out", a.out, "give the folder to write")
     check_known("dtype", a.dtype, ("float32", "bfloat16"))
-    card = _card(a)                                               # what is wrong with it is said before the model is loaded
+    # what is wrong with it is said before the model is loaded
+    card = _card(a)
     import torch
     from score_nb.models import check_output, folders_of, load_policy, save_merged
     check_output(a.out, folders_of(a.model, a.adapter), "out")
-    policy = load_policy(a.model, a.adapter, rank=a.rank, device="cpu", dtype=getattr(torch, a.dtype))
+    policy = load_policy(a.model, a.adapter, rank=a.rank, device="cpu",
+                         dtype=getattr(torch, a.dtype))
     print("wrote", save_merged(policy, a.out, card, keep=False))
 
 def push_command(a):
-    "Publish a folder with a card on the hub. The token is what 'hf auth login' stored, or HF_TOKEN."
+    """Publish a folder with a card on the hub. The token is what 'hf auth login' stored, or
+    HF_TOKEN."""
     check(a.folder, "folder", a.folder, "give the folder to publish")
     check(a.name, "name", a.name, "give owner/name, as on the hub")
     from score_nb.use import push
     print(push(a.folder, a.name, private=not a.public))
 
 def export_command(a):
-    "Write an adapter, every stage of a run, or a model as ONNX, for programs without PyTorch. See the notebook 18a_export."
+    """Write an adapter, every stage of a run, or a model as ONNX, for programs without PyTorch. See
+    the notebook 18a_export."""
     check(a.out, "out", a.out, "give the folder to write")
     from score_nb.onnx_export import FORMATS, export_folder
     check_known("format", a.format, FORMATS)
     from score_nb.tasks import get_task
     task = get_task(a.task, a.data_dir)
-    for folder in export_folder(a.folder[0], task, a.out, a.model): print("wrote", folder)
+    for folder in export_folder(a.folder[0], task, a.out, a.model):
+        print("wrote", folder)
 
 # %% ../nbs/17_cli.ipynb #new-19
 STUDY = Group("study", {
@@ -587,29 +662,35 @@ PRETRAIN = Group("model", {
     "seed": (int, 0, "of text and weights")})
 
 def study_command(a):
-    "Train and evaluate rows of the paper's table on the embedded task; a row that is there is not made again."
+    """Train and evaluate rows of the paper's table on the embedded task; a row that is there is not
+    made again."""
     from dataclasses import replace
     from score_nb.evals import table
     from score_nb.study import BUDGET, ROWS, run_row
     names = list(ROWS) if a.rows == ["all"] else a.rows
-    for name in names: check_known("row", name, ROWS)
+    for name in names:
+        check_known("row", name, ROWS)
     given = dict(steps=a.steps, problems=a.problems)
     budget = replace(BUDGET, **{name: value for name, value in given.items() if value is not None})
-    _show(table({ROWS[name].title: run_row(name, a.seed, a.out, budget=budget, n=a.n) for name in names}))
+    _show(table({ROWS[name].title: run_row(name, a.seed, a.out, budget=budget, n=a.n)
+                 for name in names}))
 
 def store_command(a):
-    "Keep the settings and the logs of finished runs, in a form that takes little room; all commands read it. What is stored already is left as it is."
+    """Keep the settings and the logs of finished runs, in a form that takes little room; all
+    commands read it. What is stored already is left as it is."""
     check(a.out, "out", a.out, "name the folder to store the runs in, for instance data/runs/study")
     from score_nb.stored import store
     files = store(a.folder, a.out)
     size = sum(file.stat().st_size for file in files)
-    print(f"wrote {len(files)} files, {size/1e6:.1f} MB, in {a.out}" if files else f"{a.out} holds all of it already")
+    print(f"wrote {len(files)} files, {size/1e6:.1f} MB, in {a.out}" if files
+          else f"{a.out} holds all of it already")
 
 def pretrain_command(a):
     "Make the embedded tiny Gemma again, from nothing. See the notebook 90_tiny_gemma."
     check_number("seed", a.seed, low=0, high=LARGEST_SEED)
     other = (Path(a.out)/"config.json").exists() and not (Path(a.out)/"recipe.json").exists()
-    check(not other, "out", a.out, "holds another model, which would be lost; choose a folder of its own")
+    check(not other, "out", a.out,
+          "holds another model, which would be lost; choose a folder of its own")
     from score_nb.pretrain import Recipe, pretrain
     pretrain(a.out, Recipe(seed=a.seed))
 
@@ -618,7 +699,10 @@ RUN = Group("run", {
     "n": (int, None, "training problems to draw from (default: all of the train split)"),
     "run": (str, "runs/train", "run folder"),
     "track": (str, None, "also report to tensorboard, wandb or trackio")})
-REPORT = Group("report", {"out": (str, None, "file to write (default: report.html in the folder; of several, in this one)")})
+REPORT = Group(
+    "report",
+    {"out": (str, None,
+             "file to write (default: report.html in the folder; of several, in this one)")})
 TRAIN = MODEL, TASK, DATA, RUN, OBJECTIVE, TRAINING, PRESET, DETAILS
 
 WHOLE_RUN = MODEL, TASK, DATA, WHOLE, WEIGHTS, TRAINING, PRESET, DETAILS
@@ -643,7 +727,8 @@ COMMANDS = { # in the order of `score_nb --help`
         "  score_nb ask 'Solve 4x + 20 = 48.' --adapter runs/demo/stage2/adapter\n"
         "  echo 'Solve 4x + 20 = 48.' | score_nb ask --json",
         (("words", "*", "the question; without one, or with -, it is read from standard input"),)),
-    "eval": Command(eval_command, "evaluate a model or an adapter on held-out problems", (MODEL, TASK, DATA, EVALUATION),
+    "eval": Command(eval_command, "evaluate a model or an adapter on held-out problems",
+                    (MODEL, TASK, DATA, EVALUATION),
         "  score_nb eval --adapter runs/demo/stage2/adapter --n 500"),
     "table": Command(table_command, "compare run folders", (),
         "  score_nb table runs/demo\n"
@@ -657,13 +742,15 @@ COMMANDS = { # in the order of `score_nb --help`
         "  score_nb merge --adapter runs/demo/stage2/adapter --out merged\n"
         "  score_nb merge --adapter runs/demo/stage2/adapter --out merged \\\n"
         "    --name owner/name --licence apache-2.0 --runs runs/demo"),
-    "export": Command(export_command, "models as ONNX, for a browser or another language", (EXPORT, TASK),
+    "export": Command(export_command, "models as ONNX, for a browser or another language",
+                      (EXPORT, TASK),
         "  score_nb export --format onnx runs/demo --out onnx   all of its stages\n"
         "  score_nb export --format onnx merged --out onnx",
         (("folder", 1, "an adapter, a training run, a whole run, or a model"),)),
     "push": Command(push_command, "publish a folder on the hub", (PUSH,),
         "  score_nb push --folder merged --name owner/name"),
-    "study": Command(study_command, "rows of the paper's table: every method at one budget", (STUDY,),
+    "study": Command(study_command, "rows of the paper's table: every method at one budget",
+                     (STUDY,),
         "  score_nb study score multi_turn --seed 0   makes stage1-s0, score-s0, multi_turn-s0\n"
         "  score_nb table runs/study",
         (("rows", "+", "names of rows, or 'all'"),)),
@@ -676,10 +763,10 @@ COMMANDS = { # in the order of `score_nb --help`
 def overview()->str:
     "What `score_nb --help` says."
     lines = [f"  score_nb {name:<11}{command.summary}" for name, command in COMMANDS.items()]
-    return "\n".join([
-        "score_nb: teach a language model to correct itself (SCoRe, arXiv 2409.12917).", "", *lines, "",
-        "Start with 'score_nb demo'. 'score_nb COMMAND --help' explains a command.",
-        "An interrupted run goes on when the same command is given again."])
+    return "\n".join(
+        ["score_nb: teach a language model to correct itself (SCoRe, arXiv 2409.12917).", "",
+         *lines, "", "Start with 'score_nb demo'. 'score_nb COMMAND --help' explains a command.",
+         "An interrupted run goes on when the same command is given again."])
 
 # %% ../nbs/17_cli.ipynb #new-23
 class Terminated(KeyboardInterrupt):
@@ -687,7 +774,8 @@ class Terminated(KeyboardInterrupt):
     code = 143
 
 def _stopper(stops):
-    "A handler that notes its signal before it raises: a library may lose what is raised while it is imported."
+    """A handler that notes its signal before it raises: a library may lose what is raised while it
+    is imported."""
     def stop(signum, frame):
         stops.append(signum)
         raise Terminated if signum == signal.SIGTERM else KeyboardInterrupt
@@ -707,17 +795,22 @@ QUIET = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1",
 
 @contextmanager
 def _manners(stops):
-    "Signals, letters and warnings as the paragraph above says, while a command runs. `stops` gets the signals."
-    for name, value in QUIET.items(): os.environ.setdefault(name, value)
+    """Signals, letters and warnings as the paragraph above says, while a command runs. `stops` gets
+    the signals."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"): stream.reconfigure(errors="plainly")
-    before = {signum: signal.signal(signum, _stopper(stops)) for signum in (signal.SIGTERM, signal.SIGINT)}
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="plainly")
+    before = {signum: signal.signal(signum, _stopper(stops))
+              for signum in (signal.SIGTERM, signal.SIGINT)}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        for signum, handler in before.items(): signal.signal(signum, handler)
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
 
 def _said(code, *words):
     "One line on standard error. Returns the exit code."
@@ -730,14 +823,16 @@ def _what_next(settings=None):
     folders = [getattr(settings, name, None) for name in ("run", "out")]
     folder = next((Path(f) for f in folders if f), None)
     if folder is None: return "the same command starts from the beginning"
-    if any(any(folder.rglob(file)) for file in ("checkpoint.safetensors", "evals.jsonl")): return f"the same command goes on from what is stored in {folder}"
+    if any(any(folder.rglob(file)) for file in ("checkpoint.safetensors", "evals.jsonl")):
+        return f"the same command goes on from what is stored in {folder}"
     return "nothing is stored yet; the same command starts from the beginning"
 
 HELP = "-h", "--help", "--help-all", "help"
 VERSION = "--version", "-V", "version"
 
 def _carry_out(argv, known):
-    "Do what a command line says. `known` gets the settings when they are understood. Returns the exit code."
+    """Do what a command line says. `known` gets the settings when they are understood. Returns the
+    exit code."""
     if not argv or argv[0] in HELP:
         print(overview())
         return 0 if argv else 2
@@ -756,14 +851,18 @@ def _unread():
     return 141
 
 def _ending(error, known, stops):
-    "The line that an ended command owes, and its exit code. Raises what is a fault of this program."
+    """The line that an ended command owes, and its exit code. Raises what is a fault of this
+    program."""
     stop = error if isinstance(error, KeyboardInterrupt) else KeyboardInterrupt() if stops else None
     code = 143 if signal.SIGTERM in stops else 130
-    if stop: return _said(getattr(stop, "code", code), str(stop) or f"stopped; {_what_next(*known)}")
+    if stop:
+        return _said(getattr(stop, "code", code), str(stop) or f"stopped; {_what_next(*known)}")
     if isinstance(error, SettingError): return _said(2, error)
     if isinstance(error, BrokenPipeError): return _unread()
     if isinstance(error, OSError) and error.filename is not None:
-        return _said(2, SettingError("file", str(error.filename), f"{error.strerror}; name another place, or make room"))
+        return _said(2,
+                     SettingError("file", str(error.filename),
+                                  f"{error.strerror}; name another place, or make room"))
     raise error
 
 def main(
@@ -771,11 +870,14 @@ def main(
 )->int: # exit code: 0 done, 2 refused, 130 Ctrl-C, 143 SIGTERM, 141 nobody reads on
     "The `score_nb` command."
     argv = list(sys.argv[1:] if argv is None else argv)
-    if argv[:1] == ["--"]: argv = argv[1:]                        # for torchrun, which may leave it
+    if argv[:1] == ["--"]:
+        argv = argv[1:]                        # for torchrun, which may leave it
     known, stops = [], []
     with _manners(stops):
         try:
             code = _carry_out(argv, known)
-            sys.stdout.flush()                                    # a reader that is gone is noticed here
+            # a reader that is gone is noticed here
+            sys.stdout.flush()
             return code
-        except BaseException as e: return _ending(e, known, stops)
+        except BaseException as e:
+            return _ending(e, known, stops)

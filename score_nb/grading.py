@@ -22,9 +22,11 @@ class _Worker:
 
     def __init__(self):
         home = Path(find_spec("score_nb").submodule_search_locations[0]).parent
-        env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, [home, *sys.path])), "PYTHONHASHSEED": "0"}
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, [home, *sys.path])),
+               "PYTHONHASHSEED": "0"}
         self.process = subprocess.Popen([sys.executable, "-c", self.code], env=env, cwd=self.folder,
-            start_new_session=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+                                        start_new_session=True, stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         self.greet()
 
     def greet(self):
@@ -41,18 +43,23 @@ class _Worker:
         return json.loads(line) if line.endswith(b"\n") else None
 
     def ask(self, a, b, question, limit):
-        "True or False; None past `limit` seconds of CPU time (or a minute on the wall, a back-stop)."
+        """True or False; None past `limit` seconds of CPU time (or a minute on the wall, a
+        back-stop)."""
         try:
             self.process.stdin.write((json.dumps([a, b, question, limit]) + "\n").encode())
             self.process.stdin.flush()
-        except BrokenPipeError: return None
+        except BrokenPipeError:
+            return None
         return self.read(60)
 
     def close(self):
-        self.process.kill(); self.process.wait()
+        self.process.kill()
+        self.process.wait()
         for pipe in (self.process.stdin, self.process.stdout):
-            try: pipe.close()
-            except BrokenPipeError: pass
+            try:
+                pipe.close()
+            except BrokenPipeError:
+                pass
 
 _idle, _lock, _stalled = [], threading.Lock(), 0
 os.register_at_fork(after_in_child=_idle.clear) # a forked process starts its own
@@ -60,14 +67,17 @@ os.register_at_fork(after_in_child=_idle.clear) # a forked process starts its ow
 def _worker()->_Worker:
     "An idle worker that is alive, or a new one."
     while True:
-        try: worker = _idle.pop()
-        except IndexError: return _Worker()
+        try:
+            worker = _idle.pop()
+        except IndexError:
+            return _Worker()
         if worker.process.poll() is None: return worker
         worker.close()
 
 @atexit.register
 def _close_workers():
-    while _idle: _idle.pop().close()
+    while _idle:
+        _idle.pop().close()
 
 # %% ../nbs/02_grading.ipynb #cell-10
 def stalled()->int:
@@ -77,7 +87,8 @@ def stalled()->int:
 def count_stalled():
     "One more was given up."
     global _stalled
-    with _lock: _stalled += 1
+    with _lock:
+        _stalled += 1
 
 def program_passes(
     program:str, # Python
@@ -85,27 +96,33 @@ def program_passes(
 )->bool:
     "Whether a program passes its tests; one that takes too long is counted by `stalled`."
     result = run_python(program, tests)
-    if result.status == "timeout": count_stalled()
+    if result.status == "timeout":
+        count_stalled()
     return result.passed
 
 def math_equal(
     gold:str,        # the reference answer, in LaTeX; a whole solution is read like an attempt
-    text:str,        # an attempt's own text (never the prompt), or a bare answer; one that states no answer is wrong
-    limit:float=1.,  # CPU seconds of a comparison, 0.1 to 30; past them it is graded wrong and counted by `stalled`
-    question:str=None, # what was asked; a copy of one of its formulas is wrong, unless it is the reference
+    text:str,        # an attempt's own text, never the prompt; or a bare answer
+    limit:float=1.,  # CPU seconds of a comparison, 0.1 to 30; past them wrong, see `stalled`
+    question:str=None, # what was asked; a formula copied from it is wrong
 )->bool:
-    "Whether the answer `text` states last is `gold`, in a form asked for. Thread-safe. Raises `SettingError` without math-verify."
+    """Whether the answer `text` states last is `gold`, in a form asked for. Thread-safe. Raises
+    `SettingError` without math-verify."""
     check_number("limit", limit, .1, 30)
     gold, answer = extract_answer(gold), extract_answer(text)
     if gold is None or answer is None: return False
     quick = quick_equal(gold, answer, question)
     if quick is not None: return quick
     worker, right = _worker(), None
-    try: right = worker.ask(gold, answer, question, limit)
+    try:
+        right = worker.ask(gold, answer, question, limit)
     finally: # an interrupted question must not leave its answer to the next one
-        if right is None: worker.close()
-        else: _idle.append(worker)
-    if right is None: count_stalled()
+        if right is None:
+            worker.close()
+        else:
+            _idle.append(worker)
+    if right is None:
+        count_stalled()
     return bool(right)
 
 # %% ../nbs/02_grading.ipynb #cell-18
@@ -113,7 +130,8 @@ _PIECES = re.compile(r"\\cup|\\[lg]eq?(?![a-z])|\\cdot|\\times|[-+=<>,()\[\]{}&/
 _LAYOUT = re.compile(r"\\(?:begin|end|left|right|[dt]?frac|sqrt|text|mbox)(?![a-z])")
 
 def _right_sides(reference, question):
-    sides = (f.rpartition("=")[2].strip(" \n&.,") for f in (*formulas(question), reference) if "=" in f)
+    sides = (f.rpartition("=")[2].strip(" \n&.,") for f in (*formulas(question), reference)
+             if "=" in f)
     return [s.rstrip("\\") for s in sides if s.count("{") == s.count("}")]
 
 def _terms(reference):
@@ -124,15 +142,19 @@ def copies(
     question:str,
     reference:str, # its answer
 )->list: # of (kind, answer)
-    "What a policy could answer without solving anything: formulas of the question, pieces of the reference, 0 and 1."
-    kinds = {"formula of the question": formulas(question), "right side of an equation": _right_sides(reference, question),
+    """What a policy could answer without solving anything: formulas of the question, pieces of the
+    reference, 0 and 1."""
+    kinds = {"formula of the question": formulas(question),
+             "right side of an equation": _right_sides(reference, question),
              "term of the reference": _terms(reference), "0": ["0"], "1": ["1"]}
     whole = reference.strip()
-    return [(kind, a) for kind, found in kinds.items() for a in dict.fromkeys(found) if a and (a != whole or kind in "01" or "formula" in kind)]
+    return [(kind, a) for kind, found in kinds.items() for a in dict.fromkeys(found)
+            if a and (a != whole or kind in "01" or "formula" in kind)]
 
 def copy_attack(
     problems, # iterable of `tasks.Problem`, or of whatever has an id, a question and an answer
-    kinds:tuple=("formula of the question", "right side of an equation", "term of the reference", "0", "1"),
+    kinds:tuple=(
+        "formula of the question", "right side of an equation", "term of the reference", "0", "1"),
 )->list: # a row per attempt: id, kind, reference, attempt, right (0 or 1)
     "Grades every copy of every problem."
     rows = []
@@ -140,5 +162,6 @@ def copy_attack(
         for kind, attempt in copies(p.question, p.answer):
             if kind not in kinds: continue
             right = math_equal(p.answer, rf"\boxed{{{attempt}}}", question=p.question)
-            rows.append({"id": p.id, "kind": kind, "reference": p.answer, "attempt": attempt, "right": int(right)})
+            rows.append({"id": p.id, "kind": kind, "reference": p.answer, "attempt": attempt,
+                         "right": int(right)})
     return rows

@@ -14,7 +14,8 @@ from pathlib import Path
 import torch
 from .cache import positions
 from .core import SettingError, check, write_atomic
-from .models import Policy, chat_text, check_output, load_policy, quiet, save_tokenizer, write_whole
+from .models import Policy, chat_text, check_output, load_policy, quiet
+from .models import save_tokenizer, write_whole
 from .tasks import Problem, Task
 
 # %% ../nbs/18a_export.ipynb #out-5
@@ -38,9 +39,11 @@ def conversation_format(
     "The text around the question and between two attempts, and the ids at which an attempt stops."
     parts = chat_text(policy.tokenizer, task.prompt(Problem("", QUESTION, ""))).split(QUESTION)
     times = len(parts) - 1
-    check(times == 1, "prompt", f"with the question {times} times", "must hold it once, to be filled in later")
+    check(times == 1, "prompt", f"with the question {times} times",
+          "must hold it once, to be filled in later")
     before, after = parts
-    bridge = policy.after(task.prompt(Problem("", "?", "")), [{"role": "user", "content": task.correction}])
+    bridge = policy.after(task.prompt(Problem("", "?", "")),
+                          [{"role": "user", "content": task.correction}])
     return dict(before=before, after=after, bridge=bridge, end=policy.end,
                 stop=list(policy.stop), limit=task.length, task=task.name)
 
@@ -52,7 +55,8 @@ class Logits(torch.nn.Module):
     def __init__(self, lm):
         super().__init__()
         self.lm = lm
-    def forward(self, ids): return self.lm(input_ids=ids, use_cache=False).logits
+    def forward(self, ids):
+        return self.lm(input_ids=ids, use_cache=False).logits
 
 def forget_origin(
     model, # onnx.ModelProto, changed in place
@@ -68,7 +72,8 @@ def onnx_bytes(
     lm, # causal LM in float32 on the CPU, without an adapter
     name:str="", # of the model, for the refusal
 )->bytes:
-    "The model as an ONNX file: `ids` (1, T) int64 to `logits` (1, T, V) float32. Raises `SettingError`."
+    """The model as an ONNX file: `ids` (1, T) int64 to `logits` (1, T, V) float32. Raises
+    `SettingError`."""
     tokens = torch.export.Dim("tokens", min=2, max=positions(lm.config) or 2**20)
     try:
         with torch.no_grad(), quiet():
@@ -118,16 +123,19 @@ def export_onnx(
     check_output(folder, policy.sources, "out")
     four_bit = getattr(policy.lm, "quantization_method", None)
     check(four_bit is None, "load_in_4bit", True, "ONNX needs whole weights; load without 4 bits")
-    check(policy.dtype == torch.float32, "dtype", policy.dtype, "ONNX is written in float32; load in that")
+    check(policy.dtype == torch.float32, "dtype", policy.dtype,
+          "ONNX is written in float32; load in that")
     size = 4*sum(weight.numel() for weight in policy.lm.parameters())
-    check(size < LARGEST, "model", policy.name, f"has {size/1e9:.1f} GB of weights in float32, and one ONNX file "
-          f"holds {LARGEST/1e9:g}; use a smaller model")
+    check(size < LARGEST, "model", policy.name,
+          f"has {size/1e9:.1f} GB of weights in float32, and one ONNX file holds {LARGEST/1e9:g}; "
+          f"use a smaller model")
     chat = json.dumps(conversation_format(policy, task), indent=1, ensure_ascii=False) + "\n"
     lm = policy.model.merge_and_unload(safe_merge=True).eval()
     content = onnx_bytes(lm, policy.name)
     most = positions(lm.config) or max(LENGTHS)
     gap = logit_gap(content, lm, [length for length in LENGTHS if length <= most])
-    check(gap < TOLERANCE, "model", policy.name, f"came out of the export {gap:.0e} off in a logit; nothing was written")
+    check(gap < TOLERANCE, "model", policy.name,
+          f"came out of the export {gap:.0e} off in a logit; nothing was written")
     def save(folder):
         write_atomic(Path(folder)/"chat.json", chat)
         write_atomic(Path(folder)/"model.onnx", content)
@@ -138,16 +146,22 @@ def export_onnx(
 FORMATS = "onnx",
 
 def _holds(folder, file):
-    try: return (Path(folder)/file).is_file()
-    except (OSError, ValueError): return False
+    try:
+        return (Path(folder)/file).is_file()
+    except (OSError, ValueError):
+        return False
 
 def _base_of(adapter, model):
     "The model an adapter belongs to: `model`, or the merged one that the stage before left."
-    try: facts = dict(json.loads((adapter/"adapter_config.json").read_text(encoding="utf-8")))
+    try:
+        facts = dict(json.loads((adapter/"adapter_config.json").read_text(encoding="utf-8")))
     except (OSError, TypeError, ValueError) as e:
-        raise SettingError("adapter", str(adapter), "its adapter_config.json is damaged; restore it") from e
-    merged = [folder for folder in adapter.parent.parent.glob("*/merged") if folder.parent < adapter.parent]
-    return str(max(merged)) if merged and facts.get("base_model_name_or_path") == "merged" else model
+        raise SettingError("adapter", str(adapter),
+                           "its adapter_config.json is damaged; restore it") from e
+    merged = [folder for folder in adapter.parent.parent.glob("*/merged")
+              if folder.parent < adapter.parent]
+    return (str(max(merged)) if merged
+            and facts.get("base_model_name_or_path") == "merged" else model)
 
 def parts_of(
     folder, # adapter, training run, whole run, or a model as for `load_policy`
@@ -159,10 +173,12 @@ def parts_of(
     if _holds(path, adapter): return {"": (_base_of(path/"adapter", model), str(path/"adapter"))}
     stages = sorted(stage for stage in path.glob("*") if _holds(stage, adapter))
     if stages:
-        trained = {stage.name: (_base_of(stage/"adapter", model), str(stage/"adapter")) for stage in stages}
+        trained = {stage.name: (_base_of(stage/"adapter", model), str(stage/"adapter"))
+                   for stage in stages}
         return {"base": (model, None)} | trained
     run = any(_holds(path, file) for file in ("metrics.jsonl", "evals.jsonl", "base/evals.jsonl"))
-    check(not run, "folder", str(folder), "is a run without a trained adapter; name one that has finished a stage, or a model")
+    check(not run, "folder", str(folder),
+          "is a run without a trained adapter; name one that has finished a stage, or a model")
     return {"": (str(folder), None)}
 
 def export_folder(

@@ -41,7 +41,8 @@ def value_text(
     text = str(value).strip()
     if not JSON_NUMBER.fullmatch(text): return text
     number = format(Decimal(text), "f")
-    if "." in number: number = number.rstrip("0").rstrip(".")
+    if "." in number:
+        number = number.rstrip("0").rstrip(".")
     return "0" if number == "-0" else number
 
 def shown(
@@ -65,7 +66,8 @@ def checked_text(
     if not isinstance(value, str):
         check(math.isfinite(value), where, value, "is not a number; correct it, or delete the row")
         return value_text(value)
-    try: value.encode()
+    try:
+        value.encode()
     except UnicodeEncodeError:
         half = "holds half a character (a lone surrogate); mend it"
         raise SettingError(where, ascii(shown(value)), half) from None
@@ -84,15 +86,18 @@ def answers_of(
 # %% ../nbs/01c_your_problems.ipynb #cell-12
 def json_objects(path:Path):
     "The list in a JSON file; None if the file holds something else."
-    try: rows = json.loads(path.read_bytes().decode("utf-8-sig"))
-    except (ValueError, RecursionError): return None
+    try:
+        rows = json.loads(path.read_bytes().decode("utf-8-sig"))
+    except (ValueError, RecursionError):
+        return None
     return rows if isinstance(rows, list) else None
 
 def read_json(path:Path)->list: # of Row
     "A list of objects, or one object a line."
     rows = json_objects(path) if path.suffix == ".json" else None
     if rows is None:
-        with open(path, "rb") as f: return parse_rows(f, str(path))
+        with open(path, "rb") as f:
+            return parse_rows(f, str(path))
     out = [Row(r, f"{path}, object {i}") for i, r in enumerate(rows, 1)]
     what = "must be a JSON object with a value for each column"
     for row in out:
@@ -112,7 +117,8 @@ def csv_lines(path:Path)->list: # of (line number, cells)
     text = path.read_bytes().decode("utf-8-sig")
     delimiter = max(",;\t", key=text.split("\n", 1)[0].count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    try: return [(reader.line_num, cells) for cells in reader if cells]
+    try:
+        return [(reader.line_num, cells) for cells in reader if cells]
     except csv.Error as e:
         at = f"{path}, line {reader.line_num}"
         raise SettingError(at, str(e), "is not CSV; mend the line, or delete it") from None
@@ -139,10 +145,12 @@ def silent_datasets():
     bars, level = not datasets.are_progress_bars_disabled(), datasets.logging.get_verbosity()
     datasets.disable_progress_bars()
     datasets.logging.set_verbosity(datasets.logging.CRITICAL)
-    try: yield datasets
+    try:
+        yield datasets
     finally:
         datasets.logging.set_verbosity(level)
-        if bars: datasets.enable_progress_bars()
+        if bars:
+            datasets.enable_progress_bars()
 
 def read_parquet(path:Path)->list: # of Row
     "Through `datasets`, in a cache of its own: the usual one may answer with an older file."
@@ -150,7 +158,8 @@ def read_parquet(path:Path)->list: # of Row
         link = Path(cache)/"rows.parquet" # a name without wildcards
         link.symlink_to(path.resolve())
         how = dict(data_files=str(link), split="train", cache_dir=cache)
-        try: rows = datasets.load_dataset("parquet", **how).to_list()
+        try:
+            rows = datasets.load_dataset("parquet", **how).to_list()
         except Exception as e:
             remedy = f"cannot be read as Parquet ({shown(str(e) or repr(e))}); write it again"
             raise SettingError("data", str(path), remedy) from None
@@ -165,12 +174,14 @@ def read_file(
 )->list: # of Row, at least one
     "All rows of a file. Raises `SettingError` that names the file and, where it can, the line."
     path = Path(path)
-    def need(ok, remedy): check(ok, "data", str(path), remedy)
+    def need(ok, remedy):
+        check(ok, "data", str(path), remedy)
     need(path.suffix in FORMATS, f"has no known ending; use one of {', '.join(FORMATS)}")
     need(path.is_file(), "is not a file; give a file or a folder")
     size = path.stat().st_size//10**6
     need(size <= LARGEST_FILE, f"has {size} MB; cut it down to {LARGEST_FILE} MB")
-    try: rows = FORMATS[path.suffix](path)
+    try:
+        rows = FORMATS[path.suffix](path)
     except UnicodeDecodeError as e:
         need(False, f"is not UTF-8 (byte {e.start + 1}); save it as UTF-8")
     except OSError as e:
@@ -216,7 +227,8 @@ def suggestion(
 
 def read_folder(folder:Path)->dict: # split, or "all" -> list of Row
     "The files of a folder that end in one of `FORMATS`."
-    try: entries = sorted(folder.iterdir())
+    try:
+        entries = sorted(folder.iterdir())
     except OSError as e:
         raise SettingError("data", str(folder), f"cannot be read ({e.strerror})") from None
     files = [p for p in entries if p.suffix in FORMATS and not p.name.startswith(".")]
@@ -236,7 +248,8 @@ def read_hub(
     "A data set of the hub. Raises `SettingError` if it cannot be had, or no split is known."
     from datasets import load_dataset
     repository, _, config = name.partition(":")
-    try: parts = load_dataset(repository, config or None)
+    try:
+        parts = load_dataset(repository, config or None)
     except Exception as e:
         raise SettingError("data", name, f"{hub_reason(e)} or give a file") from None
     rows = {}
@@ -402,7 +415,8 @@ def tests_doubt(
     reference:str, # tests from the file
 )->str:
     "Whether tests are Python."
-    try: compile(reference, "tests", "exec")
+    try:
+        compile(reference, "tests", "exec")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as e:
         said = f"{type(e).__name__}: {shown(str(e))}"
         return f"is not Python ({said}); the column must hold tests, such as assert f(1) == 2"
@@ -443,7 +457,8 @@ def load_function(
     if not callable(function):
         has = ", ".join(own) or "none"
         raise NoFunction(f"holds no function {name!r} (it has: {has}){suggestion(name, own)}")
-    try: inspect.signature(function).bind("text", {})
+    try:
+        inspect.signature(function).bind("text", {})
     except TypeError:
         two = "an attempt's text, and its row as a dict"
         raise NoFunction(f"its function {name!r} must take two arguments: {two}") from None
@@ -456,7 +471,8 @@ def told(
     "An exception in one line: its type, what it says, and the line of the user's file."
     frames = traceback.extract_tb(e.__traceback__)
     lines = [frame.lineno for frame in frames if frame.filename == file]
-    if isinstance(e, SyntaxError) and e.filename == file: lines.append(e.lineno)
+    if isinstance(e, SyntaxError) and e.filename == file:
+        lines.append(e.lineno)
     said = " ".join(str(e).split())[:200]
     place = f" (line {lines[-1]})" if lines else ""
     return f"{type(e).__name__}: {said}{place}"
@@ -495,9 +511,12 @@ def reply_to(
     file:str, # of the user
 )->list: # ["grade", 0. or 1.] or ["error", why]
     "What a user's function says of an attempt, whatever it does."
-    try: return ["grade", grade_value(function(text, row))]
-    except NoGrade as e: return ["error", str(e)]
-    except BaseException as e: return ["error", f"fails: {told(e, file)}"]
+    try:
+        return ["grade", grade_value(function(text, row))]
+    except NoGrade as e:
+        return ["error", str(e)]
+    except BaseException as e:
+        return ["error", f"fails: {told(e, file)}"]
 
 def serve():
     "A worker's life, until the pipe closes. `FileGrader` starts it."
@@ -506,9 +525,12 @@ def serve():
         replies.write(json.dumps(reply) + "\n")
         replies.flush()
     file, name, source = json.loads(questions.readline())
-    try: function = load_function(file, name, source)
-    except NoFunction as e: return say(["error", str(e)])
-    except BaseException as e: return say(["error", f"fails: {told(e, file)}"])
+    try:
+        function = load_function(file, name, source)
+    except NoFunction as e:
+        return say(["error", str(e)])
+    except BaseException as e:
+        return say(["error", f"fails: {told(e, file)}"])
     say(["ready", None])
     for line in questions:
         text, row, limit = json.loads(line)
@@ -549,12 +571,16 @@ class FunctionWorker(_Worker):
         limit:float, # seconds of CPU time, ten times that on the clock
     )->list: # ["grade", 0. or 1.] or ["error", why]; None past the limit
         "What the function says of an attempt."
-        try: self.send(text, row, limit)
-        except BrokenPipeError: return ["error", "ended its process"]
+        try:
+            self.send(text, row, limit)
+        except BrokenPipeError:
+            return ["error", "ended its process"]
         reply = self.read(10*limit + 1)
         if reply: return reply
-        try: status = self.process.wait(1)
-        except subprocess.TimeoutExpired: return None
+        try:
+            status = self.process.wait(1)
+        except subprocess.TimeoutExpired:
+            return None
         if -status in (signal.SIGPROF, signal.SIGALRM): return None
         how = f"signal {-status}" if status < 0 else f"exit status {status}"
         return ["error", f"ended its process ({how})"]
@@ -565,9 +591,12 @@ def read_source(
 )->str:
     "The text of a user's file. Raises `SettingError` if it cannot be read."
     check(Path(file).is_file(), "grader", grader, f"no such file: {file}")
-    try: return Path(file).read_text(encoding="utf-8")
-    except UnicodeDecodeError: reason = "not UTF-8"
-    except OSError as e: reason = e.strerror
+    try:
+        return Path(file).read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        reason = "not UTF-8"
+    except OSError as e:
+        reason = e.strerror
     raise SettingError("grader", grader, f"cannot be read ({reason}); mend the file")
 
 # %% ../nbs/01c_your_problems.ipynb #cell-38
@@ -599,11 +628,15 @@ class FileGrader:
     )->bool:
         "What the function says; False past the limit. Raises `SettingError` if it says no grade."
         worker, reply = self.worker(), None
-        try: reply = worker.ask(text, problem.row.columns, self.limit)
+        try:
+            reply = worker.ask(text, problem.row.columns, self.limit)
         finally: # an interrupted question must not leave its answer to the next one
-            if reply and reply[0] == "grade": self.idle.append(worker)
-            else: worker.close()
-        if reply is None: count_stalled()
+            if reply and reply[0] == "grade":
+                self.idle.append(worker)
+            else:
+                worker.close()
+        if reply is None:
+            count_stalled()
         kind, value = reply or ["grade", 0.]
         remedy = f"{value}, asked about {problem.row.at}; correct the function"
         check(kind == "grade", "grader", self.grader, remedy)
@@ -617,15 +650,18 @@ class CallableGrader:
     ):
         self.function = function
         self.name = getattr(function, "__qualname__", type(function).__name__)
-        try: self.source = inspect.getsource(function)
-        except (OSError, TypeError): self.source = ""
+        try:
+            self.source = inspect.getsource(function)
+        except (OSError, TypeError):
+            self.source = ""
 
     def __call__(self,
         text:str, # an attempt's own text
         problem:OwnProblem,
     )->bool:
         "What the function says. Raises `SettingError` for no grade, and what the function raises."
-        try: return bool(grade_value(self.function(text, problem.row.columns)))
+        try:
+            return bool(grade_value(self.function(text, problem.row.columns)))
         except NoGrade as e:
             remedy = f"{e}, asked about {problem.row.at}; correct the function"
             raise SettingError("grade", self.name, remedy) from None
@@ -641,7 +677,8 @@ def get_grader(
 )->Grader:
     "The grader that is asked for. Raises `SettingError` for an unknown one."
     if callable(grade):
-        try: inspect.signature(grade).bind("text", {})
+        try:
+            inspect.signature(grade).bind("text", {})
         except TypeError:
             two = "a function of two arguments: an attempt's text, and its row as a dict"
             raise SettingError("grade", grade, f"give {two}") from None
@@ -679,9 +716,12 @@ class OwnTask(Task):
     def prompt(self, problem):
         content = self.template.replace("{question}", problem.question)
         return [{"role": "user", "content": content}]
-    def answer(self, text): return self.grader.answer(text)
-    def grade(self, text, problem): return float(self.grader.right(text, problem))
-    def problems(self, split): return self.splits.get(split, [])
+    def answer(self, text):
+        return self.grader.answer(text)
+    def grade(self, text, problem):
+        return float(self.grader.right(text, problem))
+    def problems(self, split):
+        return self.splits.get(split, [])
 
     @property
     def fingerprint(self)->str:
@@ -826,7 +866,8 @@ def task_from(
     length:int=None, # tokens an attempt may take, where the user does not say. None: 256
 )->OwnTask:
     "A task from rows; without splits 70, 10 and 20 %. Raises `SettingError` that names the row."
-    if not isinstance(rows, dict): parts = {"all": rows_of(rows, "rows")}
+    if not isinstance(rows, dict):
+        parts = {"all": rows_of(rows, "rows")}
     else:
         for split in rows:
             check(split in SHARES, "rows", split, "name the splits train, validation and test")
@@ -840,9 +881,12 @@ def read_template(
 )->str:
     "A prompt's template, without the last line's end. Raises `SettingError`."
     reason = None
-    try: text = Path(path).read_text(encoding="utf-8")
-    except UnicodeDecodeError: reason = "not UTF-8"
-    except (OSError, ValueError) as e: reason = getattr(e, "strerror", None) or str(e)
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        reason = "not UTF-8"
+    except (OSError, ValueError) as e:
+        reason = getattr(e, "strerror", None) or str(e)
     remedy = f"cannot be read ({reason}); give a text file with {{question}} in it"
     check(reason is None, "prompt", str(path), remedy)
     missing = "holds no {question}; write it where the question goes"

@@ -20,16 +20,20 @@ class Parser:
     UNFINISHED = "was never closed", "unterminated triple-quoted", "unexpected EOF"
     def __init__(self,
         budget:int=MOST_PARSED, # characters
-    ): self.budget, self.unfinished = budget, False
+    ):
+        self.budget, self.unfinished = budget, False
     def __call__(self,
         source:str, # any text
     )->list: # of `ast.stmt`; None if it is not Python
         "The statements. `unfinished` then says whether more lines might make Python of the text."
         self.unfinished, self.budget = False, self.budget - len(source)
         if self.budget < 0: return None
-        try: return ast.parse(source, "<attempt>").body
-        except SyntaxError as e: self.unfinished = any(why in str(e) for why in self.UNFINISHED)
-        except (ValueError, RecursionError, MemoryError): pass # half characters, deep nesting
+        try:
+            return ast.parse(source, "<attempt>").body
+        except SyntaxError as e:
+            self.unfinished = any(why in str(e) for why in self.UNFINISHED)
+        except (ValueError, RecursionError, MemoryError):
+            pass # half characters, deep nesting
         return None
 
 # %% ../nbs/02c_programs.ipynb #cell-10
@@ -60,7 +64,8 @@ def bound(
     while nodes:
         node = nodes.pop()
         names |= _binds(node)
-        if not isinstance(node, (*DEFINITIONS, ast.Lambda)): nodes += ast.iter_child_nodes(node)
+        if not isinstance(node, (*DEFINITIONS, ast.Lambda)):
+            nodes += ast.iter_child_nodes(node)
     return names
 
 def free(
@@ -117,8 +122,10 @@ def _paragraphs(text:str)->list:
     lines, cut = text.split("\n"), []
     for i, line in enumerate(lines):
         goes_on = i and (_GOES_ON.match(line) or lines[i-1].startswith("@"))
-        if goes_on: cut[-1].append(line)
-        else: cut.append([line])
+        if goes_on:
+            cut[-1].append(line)
+        else:
+            cut.append([line])
     return ["\n".join(paragraph) for paragraph in cut]
 
 def read(
@@ -137,7 +144,8 @@ def read(
         if part is None: # perhaps a line of prose, with Python indented under it
             part, end = as_code(cut[at].partition("\n")[2], parse, whole=False), at + 1
         tests = part and any(isinstance(node, ast.Assert) for node in part.body)
-        if part and not tests and not any(map(_idle, part.body)): found.append(part)
+        if part and not tests and not any(map(_idle, part.body)):
+            found.append(part)
         at = end
     return found
 
@@ -179,9 +187,11 @@ def _frames(text:str)->list:
     "What stands in [BEGIN]…[DONE], the last pair first, and then the whole text."
     found, start, is_open = [], 0, True # a prompt may have said [BEGIN]
     for mark in _MARK.finditer(_HIDDEN.sub(lambda m: " "*len(m[0]), text)):
-        if mark[1] == "DONE" and is_open: found.append(text[start:mark.start()])
+        if mark[1] == "DONE" and is_open:
+            found.append(text[start:mark.start()])
         start, is_open = mark.end(), mark[1] == "BEGIN"
-    if is_open and start: found.append(text[start:])
+    if is_open and start:
+        found.append(text[start:])
     return [*reversed(found), text]
 
 def places(
@@ -202,7 +212,8 @@ def _split(part:Code)->list:
         rows.append((start, node.end_lineno, [*body, node]))
     return [Code("\n".join(lines[start-1:end]), body) for start, end, body in rows]
 
-def _all(parts)->list: return [node for part in parts for node in part.body]
+def _all(parts)->list:
+    return [node for part in parts for node in part.body]
 
 def needed(
     parts,             # of `Code`: a program, or tests
@@ -223,7 +234,8 @@ def _runnable(parts:list)->list:
     kept = []
     for part in parts:
         defines = all(isinstance(node, (*DEFINITIONS, *IMPORTS)) for node in part.body)
-        if part.whole or defines or free(part.body) <= bound(_all(kept)): kept.append(part)
+        if part.whole or defines or free(part.body) <= bound(_all(kept)):
+            kept.append(part)
     return kept
 
 def joined(
@@ -270,7 +282,8 @@ def stated(
             parts = [*more, *_runnable(main)]
             return joined(parts) if len(parts) > 1 else parts[0]
 
-def _lines(text:str)->str: return re.sub(r"\r\n?", "\n", text.lstrip("\ufeff"))
+def _lines(text:str)->str:
+    return re.sub(r"\r\n?", "\n", text.lstrip("\ufeff"))
 
 def program_of(
     text:str, # an attempt's own text

@@ -18,8 +18,10 @@ from statistics import fmean
 from typing import NamedTuple
 import matplotlib
 from . import __version__
-from .core import ARCHIVE, SettingError, check, is_log, log_folders, read_bytes, read_jsonl, write_atomic
-from .evals import KINDS, UNSEEN, Html, Picture, Report, pick_episodes, plot_attempts, safe, table
+from .core import ARCHIVE, SettingError, check, is_log, log_folders, read_bytes
+from .core import read_jsonl, write_atomic
+from .evals import KINDS, UNSEEN, Html, Picture, Report, pick_episodes, plot_attempts
+from .evals import safe, table
 
 # %% ../nbs/05a_report.ipynb #new-5
 @dataclass
@@ -39,12 +41,15 @@ def _finite(value):
 
 def _json(text):
     "What a text means in JSON, None if nothing."
-    try: return json.loads(text)
-    except (ValueError, RecursionError): return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 def _text(file, lost):
     "A file's text, '' if there is none or it cannot be read."
-    try: return read_bytes(file).decode(errors="replace") if is_log(file) else ""
+    try:
+        return read_bytes(file).decode(errors="replace") if is_log(file) else ""
     except SettingError as e:
         lost.append(f"{file.name}: {e.remedy}")
         return ""
@@ -52,14 +57,17 @@ def _text(file, lost):
 def _steps(file, lost):
     "The rows of a log that have a step, with the values that are numbers."
     lines = [line for line in _text(file, lost).split("\n") if line.strip()]
-    rows = [row for line in lines if isinstance(row := _json(line), dict) and type(row.get("step")) is int]
-    if len(rows) < len(lines): lost.append(f"{file.name}: {len(lines) - len(rows)} damaged lines left out")
+    rows = [row for line in lines
+            if isinstance(row := _json(line), dict) and type(row.get("step")) is int]
+    if len(rows) < len(lines):
+        lost.append(f"{file.name}: {len(lines) - len(rows)} damaged lines left out")
     by_step = {row["step"]: {k: v for k, v in row.items() if _finite(v)} for row in rows}
     return [by_step[step] for step in sorted(by_step)]
 
 def _evaluation(file, lost):
     "The report of evals.jsonl, None if there is none."
-    try: return Report.from_rows(read_jsonl(file)) if is_log(file) else None
+    try:
+        return Report.from_rows(read_jsonl(file)) if is_log(file) else None
     except (SettingError, OSError) as e:
         lost.append(f"{file.name}: {e}")
         return None
@@ -71,24 +79,29 @@ def read_run(
     path, lost = Path(path), []
     text = _text(path/"config.json", lost)
     config = _json(text)
-    if text and not isinstance(config, dict): lost.append("config.json is damaged")
+    if text and not isinstance(config, dict):
+        lost.append("config.json is damaged")
     config = config if isinstance(config, dict) else {}
     settings = config.get("settings")
     facts = {k: v for k, v in config.items() if k != "settings"}
     logs = [_steps(path/name, lost) for name in ("metrics.jsonl", "timing.jsonl")]
     report = _evaluation(path/"evals.jsonl", lost)
-    return RunFiles(path, settings if isinstance(settings, dict) else {}, facts, *logs, report, lost)
+    return RunFiles(
+        path, settings if isinstance(settings, dict) else {}, facts, *logs, report, lost)
 
 # %% ../nbs/05a_report.ipynb #new-8
 TITLES = { # subfolders of a whole recipe, and what tables call them
-    "base": "base", "stage1": "after Stage I", "stage1a": "after Stage I(a)", "stage1b": "after Stage I(b)", "stage2": "SCoRe"}
-SEEDED = "seed", "start", "weights", "base_weights", "adapter", "run" # settings that differ between two seeds of one method
+    "base": "base", "stage1": "after Stage I", "stage1a": "after Stage I(a)",
+    "stage1b": "after Stage I(b)", "stage2": "SCoRe"}
+# settings that differ between two seeds of one method
+SEEDED = "seed", "start", "weights", "base_weights", "adapter", "run"
 
 def run_folders(
     folders:list, # run folders, or folders that hold some at any depth
     files:tuple=("evals.jsonl",), # a folder with one of these is a run
 )->list: # of Path, each folder once
-    "The runs below some folders; a training run inside another one is a part of that one. Raises `SettingError` for a folder without any."
+    """The runs below some folders; a training run inside another one is a part of that one. Raises
+    `SettingError` for a folder without any."""
     found = {}
     for folder in map(Path, folders):
         check(is_log(folder), "folder", str(folder), "no such folder")
@@ -107,8 +120,10 @@ def _shared(run):
     "What the seeds of one method have in common, as text."
     settings = run.settings
     for parent in (run.path.parent, run.path.parent.parent):
-        settings = settings or read_run(parent).settings      # the base of a recipe has no settings of its own
-    alone = not settings and not re.search(r"-s\d+$", run.path.resolve().name) # nothing says of what it is a seed
+        # the base of a recipe has no settings of its own
+        settings = settings or read_run(parent).settings
+    # nothing says of what it is a seed
+    alone = not settings and not re.search(r"-s\d+$", run.path.resolve().name)
     settings = {k: v for k, v in settings.items() if k not in SEEDED}
     problems = run.report.problem if run.report else None
     return json.dumps([settings, problems, str(run.path)*alone], sort_keys=True, default=str)
@@ -118,7 +133,8 @@ def methods_of(
 )->dict: # title -> list of RunFiles, one a seed; the stages of a recipe first and in their order
     "Runs by method."
     methods = {}
-    for run in map(read_run, paths): methods.setdefault((_title(run.path), _shared(run)), []).append(run)
+    for run in map(read_run, paths):
+        methods.setdefault((_title(run.path), _shared(run)), []).append(run)
     order, titles = list(TITLES.values()), [title for title, _ in methods]
     place = {t: order.index(t) if t in order else len(order) for t in titles}
     named = {}
@@ -151,18 +167,21 @@ def _held(run):
 
 def _furthest(run):
     "The largest KL of an attempt at the end."
-    kls = [late(run, key) for key in {k for row in run.log for k in row if re.fullmatch(r"kl\d+", k)}]
+    kls = [late(run, key)
+           for key in {k for row in run.log for k in row if re.fullmatch(r"kl\d+", k)}]
     return max((x for x in kls if x is not None), default=None)
 
 def _copies(run):
-    "Share of conversations whose last two answers agree; a run that gains all the same does not copy."
+    """Share of conversations whose last two answers agree; a run that gains all the same does not
+    copy."""
     change, delta = late(run, "change"), late(run, "delta")
     return None if change is None or delta is None else (1 - change)*(abs(delta) < .02)
 
 def _halved(run):
     "How often the micro-batch was halved for want of memory."
     budgets = [row["budget"] for row in run.timing if "budget" in row]
-    return budgets and round(math.log2(max(budgets)/max(1, min(budgets)))) or (0 if budgets else None)
+    return (budgets and round(math.log2(max(budgets)/max(1, min(budgets))))
+            or (0 if budgets else None))
 
 def _stalled(run):
     "Answers that could not be compared in time."
@@ -189,7 +208,8 @@ def _spoils(run):
 def _cut(run):
     "Share of attempts cut off: in training at the end, else in the evaluation."
     share = late(run, "truncated")
-    return share if share is not None or run.report is None else run.report.truncated.float().mean().item()
+    return (share if share is not None
+            or run.report is None else run.report.truncated.float().mean().item())
 
 # %% ../nbs/05a_report.ipynb #new-12
 RULES = (
@@ -198,21 +218,27 @@ RULES = (
     Rule("a KL above 20 nats at the end", "the update is too large, and texts lose their form",
          "lower lr, raise beta1; read the episodes", _furthest, 20, "{:.2f} nats"),
     Rule("answers change in under 5 % of the conversations, and Δ stays within 2 points of 0",
-         "the second attempt copies the first", "train Stage I longer, or from a better start", _copies, .95, "{:.0%} unchanged"),
-    Rule("all_equal above 90 % at the end", "no group has both right and wrong attempts: nothing to learn from",
-         "more samples; easier problems first; a base that can do some of it", lambda run: late(run, "all_equal"), .9),
+         "the second attempt copies the first", "train Stage I longer, or from a better start",
+         _copies, .95, "{:.0%} unchanged"),
+    Rule("all_equal above 90 % at the end",
+         "no group has both right and wrong attempts: nothing to learn from",
+         "more samples; easier problems first; a base that can do some of it",
+         lambda run: late(run, "all_equal"), .9),
     Rule("more than 3 % of the attempts cut off", "attempts do not fit, and count as wrong",
          "raise max_new_tokens", _cut, .03),
-    Rule("more than 5 % of the evaluated attempts state no answer", "the prompt or the form of the answer is not understood",
+    Rule("more than 5 % of the evaluated attempts state no answer",
+         "the prompt or the form of the answer is not understood",
          "read the episodes below; another prompt, or a base that follows it", _unanswered, .05),
-    Rule("the last attempt is worse than the first, by the whole interval", "more is spoilt than mended",
-         "train Stage I longer; of a base model this is common", _spoils, 1e-9, "at least {:.1%} lost"),
+    Rule("the last attempt is worse than the first, by the whole interval",
+         "more is spoilt than mended", "train Stage I longer; of a base model this is common",
+         _spoils, 1e-9, "at least {:.1%} lost"),
     Rule("the micro-batch was halved", "the update ran out of memory",
-         "lower tokens, samples or max_new_tokens, or use recompute or adam_8bit", _halved, 1, "{} times"),
+         "lower tokens, samples or max_new_tokens, or use recompute or adam_8bit", _halved, 1,
+         "{} times"),
     Rule("answers that no computer algebra compared in time", "they count as wrong",
          "look at them: the policy may have found a way not to answer", _stalled, 1, "{} answers"),
-    Rule("fewer steps than were asked for", "the run was stopped, or still runs", "give the same command again: it goes on", _missing, 1, "{} steps"),
-)
+    Rule("fewer steps than were asked for", "the run was stopped, or still runs",
+         "give the same command again: it goes on", _missing, 1, "{} steps"),)
 
 def verdicts(
     seeds:list, # of RunFiles, the seeds of one method
@@ -245,8 +271,11 @@ def marked(
     parts = []
     for kind, i, j, k, l in difflib.SequenceMatcher(None, *words).get_opcodes():
         dropped, added = "".join(words[0][i:j]), "".join(words[1][k:l])
-        if kind == "equal": parts.append(shown(added))
-        else: parts.append(f"<del>{shown(dropped)}</del>"*bool(dropped.strip()) + f"<ins>{shown(added)}</ins>"*bool(added))
+        if kind == "equal":
+            parts.append(shown(added))
+        else:
+            parts.append(f"<del>{shown(dropped)}</del>"*bool(dropped.strip())
+                         + f"<ins>{shown(added)}</ins>"*bool(added))
     more = len(after) - LONGEST
     return "".join(parts) + (f" … ({more:,} more letters)" if more > 0 else "")
 
@@ -257,14 +286,17 @@ def _attempt(report, i, k):
     body = shown(text) if k == 0 else marked(report.text[i][k - 1], text)
     cut = " <em>cut off</em>" if report.truncated[i, k] else ""
     sign = '<b class="right">✓</b>' if right else '<b class="wrong">✗</b>'
-    return f'<div class="attempt"><h5>{sign} attempt {k + 1}{cut}</h5><p class="said">{body}</p></div>'
+    return (f'<div class="attempt"><h5>{sign} attempt {k + 1}{cut}</h5><p '
+            f'class="said">{body}</p></div>')
 
 def _episode(report, i):
     "A problem with its attempts."
     kind = report.transitions[i]
-    head = f"<h4><span class=kind>{kind} {KINDS[kind]}</span> <span class=said>{shown(report.question[i])}</span></h4>"
+    head = (f"<h4><span class=kind>{kind} {KINDS[kind]}</span> <span "
+            f"class=said>{shown(report.question[i])}</span></h4>")
     attempts = "".join(_attempt(report, i, k) for k in range(report.attempts))
-    return f"<article>{head}<div class=attempts>{attempts}</div><p>right answer: <b>{shown(report.reference[i])}</b></p></article>"
+    return (f"<article>{head}<div class=attempts>{attempts}</div><p>right answer: "
+            f"<b>{shown(report.reference[i])}</b></p></article>")
 
 def episodes_part(
     report:Report,
@@ -278,9 +310,12 @@ COLORS = "#2a7fc1", "#d9702b", "#1a9a6c", "#b565a7", "#8a8a00", "#3aa7c4", "#c44
 CURVES = ( # key of the log, heading, what to look for, percent or not
     (r"acc\d+", "Acc@t{}", "problems right at this attempt, sampled in training", True),
     ("delta", "Δ", "last attempt minus first: above 0, the model corrects itself", True),
-    (r"kl\d+", "KL of attempt {}", "nats from the base model; the first attempt's should stay low", False),
-    ("change", "answer changed", "conversations whose last answer is another one: at 0, it copies", True),
-    ("all_equal", "all equal", "groups of samples with one grade: near 100 %, nothing is learnt", True),
+    (r"kl\d+", "KL of attempt {}", "nats from the base model; the first attempt's should stay low",
+     False),
+    ("change", "answer changed", "conversations whose last answer is another one: at 0, it copies",
+     True),
+    ("all_equal", "all equal", "groups of samples with one grade: near 100 %, nothing is learnt",
+     True),
     ("truncated", "cut off", "attempts that reached the length limit", True),
     ("rate", "tokens a second", "sampled tokens, update included", False))
 
@@ -290,7 +325,8 @@ def curve(
 )->list: # of (step, value)
     "One quantity over the steps at which it was logged."
     if key != "rate": return [(row["step"], row[key]) for row in run.log if key in row]
-    return [(row["step"], row["tokens"]/row["seconds"]) for row in run.timing if row.get("seconds") and "tokens" in row]
+    return [(row["step"], row["tokens"]/row["seconds"]) for row in run.timing
+            if row.get("seconds") and "tokens" in row]
 
 def svg(
     picture:Picture,
@@ -298,10 +334,12 @@ def svg(
     "A figure as SVG in the page's letters and foreground color."
     out = StringIO()
     style = {"svg.fonttype": "none", "svg.hashsalt": "score_nb", "font.family": "sans-serif"}
-    with matplotlib.rc_context(style): picture.savefig(out, format="svg", transparent=True, metadata={"Date": None})
+    with matplotlib.rc_context(style):
+        picture.savefig(out, format="svg", transparent=True, metadata={"Date": None})
     text = out.getvalue()
     text = text[text.index("<svg"):]
-    text = re.sub(r'(<svg[^>]*?) width="[^"]*"| height="[^"]*"(?=[^>]*viewBox)', r"\1", text, count=2)
+    text = re.sub(
+        r'(<svg[^>]*?) width="[^"]*"| height="[^"]*"(?=[^>]*viewBox)', r"\1", text, count=2)
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)
     text = re.sub(r"font: [^;\"]*?(\d+(?:\.\d+)?)px[^;\"]*", r"font-size: \1px", text)
     return re.sub("#000000|#333333", "currentColor", text.replace("#dddddd", "#8888884d"))
@@ -312,17 +350,21 @@ def _panel(key, methods, colors, percent):
     ax = picture.subplots()
     for title, seeds in methods.items():
         curves = [points for run in seeds if (points := curve(run, key))]
-        for points in curves*(len(curves) > 1): ax.plot(*zip(*points), color=colors[title], lw=.5, alpha=.5)
+        for points in curves*(len(curves) > 1):
+            ax.plot(*zip(*points), color=colors[title], lw=.5, alpha=.5)
         if not curves: continue
-        steps = sorted(set.intersection(*(set(dict(points)) for points in curves))) or sorted(dict(curves[0]))
+        steps = (sorted(set.intersection(*(set(dict(points)) for points in curves)))
+                 or sorted(dict(curves[0])))
         mean = [fmean(dict(points).get(step, math.nan) for points in curves) for step in steps]
         ax.plot(steps, mean, ".-" if len(steps) < 3 else "-", color=colors[title], lw=1.6)
     ax.spines[["top", "right"]].set_visible(False)
     ax.set_xlabel("step")
     ax.margins(x=.01)
     ax.grid(axis="y", color="#dddddd", lw=.6)
-    if percent: ax.yaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1, decimals=0))
-    if percent and key != "delta": ax.set_ylim(-.02, 1.02)
+    if percent:
+        ax.yaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1, decimals=0))
+    if percent and key != "delta":
+        ax.set_ylim(-.02, 1.02)
     return svg(picture)
 
 def curves_part(
@@ -332,24 +374,31 @@ def curves_part(
     trained = {title: seeds for title, seeds in methods.items() if any(run.log for run in seeds)}
     drawn = dict(list(trained.items())[:len(COLORS)])
     colors = dict(zip(drawn, COLORS))
-    logged = {key for seeds in drawn.values() for run in seeds for row in run.log for key in row} | {"rate"}
+    logged = {key for seeds in drawn.values() for run in seeds for row in run.log
+              for key in row} | {"rate"}
     figures = []
     for pattern, heading, look, percent in CURVES:
         for key in sorted(key for key in logged if re.fullmatch(pattern, key)):
             if not any(curve(run, key) for seeds in drawn.values() for run in seeds): continue
             name = heading.format(re.sub(r"\D", "", key))
-            figures.append(f"<figure><figcaption><b>{name}</b> {look}</figcaption>{_panel(key, drawn, colors, percent)}</figure>")
+            caption = f"<figcaption><b>{name}</b> {look}</figcaption>"
+            figures.append(f"<figure>{caption}{_panel(key, drawn, colors, percent)}</figure>")
     if not figures: return ""
-    legend = "".join(f'<li><i style="background:{colors[title]}"></i>{shown(title)}</li>' for title in drawn)
-    more = f"<p>Only the first {len(COLORS)} of {len(trained)} methods are drawn.</p>" if len(trained) > len(COLORS) else ""
+    legend = "".join(f'<li><i style="background:{colors[title]}"></i>{shown(title)}</li>'
+                     for title in drawn)
+    more = (f"<p>Only the first {len(COLORS)} of {len(trained)} methods are drawn.</p>"
+            if len(trained) > len(COLORS) else "")
     return f'<ul class="legend">{legend}</ul>{more}<div class="figures">{"".join(figures)}</div>'
 
 # %% ../nbs/05a_report.ipynb #new-25
 def _grid(head, rows):
     "A table of HTML cells that scrolls by itself where the screen is narrow."
-    line = lambda tag, cells: "<tr>" + "".join(f"<{tag}>{c}</{tag}>" for c in cells) + "</tr>"
+    def line(tag, cells):
+        return "<tr>" + "".join(f"<{tag}>{c}</{tag}>" for c in cells) + "</tr>"
     body = "".join(line("td", row) for row in rows)
-    return f'<div class="wide"><table class="grid"><thead>{line("th", head)}</thead><tbody>{body}</tbody></table></div>'
+    head = line("th", head)
+    table = f'<table class="grid"><thead>{head}</thead><tbody>{body}</tbody></table>'
+    return f'<div class="wide">{table}</div>'
 
 def _brief(value):
     "A setting as text."
@@ -358,32 +407,42 @@ def _brief(value):
 def settings_part(
     methods:dict, # title -> list of RunFiles
 )->str: # HTML
-    "Settings that differ between methods, and, folded, those that all share; of seeds, each value once."
+    """Settings that differ between methods, and, folded, those that all share; of seeds, each value
+    once."""
     known = {title: seeds for title, seeds in methods.items() if any(run.settings for run in seeds)}
     if not known: return "<p>No settings are stored here.</p>"
-    every = lambda run: run.settings | {k: run.facts[k] for k in ("device", "seconds", "peak_memory_mb") if k in run.facts}
+    def every(run):
+        return run.settings | {k: run.facts[k] for k in ("device", "seconds", "peak_memory_mb")
+                               if k in run.facts}
     cells = {title: [every(run) for run in seeds] for title, seeds in known.items()}
     keys = dict.fromkeys(k for runs in cells.values() for facts in runs for k in facts)
-    said = lambda title, k: ", ".join(dict.fromkeys(_brief(facts[k]) for facts in cells[title] if k in facts)) or "–"
+    def said(title, k):
+        return ", ".join(dict.fromkeys(_brief(facts[k]) for facts in cells[title]
+                                       if k in facts)) or "–"
     rows = {k: [said(title, k) for title in known] for k in keys}
-    row = lambda k, values: [f"<code>{shown(k)}</code>", *map(shown, values)]
+    def row(k, values):
+        return [f"<code>{shown(k)}</code>", *map(shown, values)]
     different = [row(k, values) for k, values in rows.items() if len(set(values)) > 1]
     common = [row(k, values[:1]) for k, values in rows.items() if len(set(values)) == 1]
     head = _grid(["", *map(shown, known)], different) if different else ""
-    folded = f"<details><summary>{len(common)} settings that {'all share' if len(known) > 1 else 'it had'}</summary>{_grid(['', ''], common)}</details>"
+    summary = f"{len(common)} settings that {'all share' if len(known) > 1 else 'it had'}"
+    folded = f"<details><summary>{summary}</summary>{_grid(['', ''], common)}</details>"
     return head + folded*bool(common)
 
 def _verdict(title, rule, hits, n, worst):
     "What a rule says of one method."
     of = f" in {hits} of {n}" if n > 1 and hits else ""
-    word, css = (f"look{of}", "look") if hits else ("fine", "fine") if n else ("not measured", "none")
-    value = f" <small>{rule.show.format(worst).replace('%', ' %')}</small>" if n and worst > 0 else ""
+    word, css = ((f"look{of}", "look") if hits else ("fine", "fine") if n
+                 else ("not measured", "none"))
+    value = (f" <small>{rule.show.format(worst).replace('%', ' %')}</small>" if n
+             and worst > 0 else "")
     return f'<li>{shown(title)}: <span class="{css}">{word}</span>{value}</li>'
 
 def findings_part(
     methods:dict, # title -> list of RunFiles
 )->str: # HTML
-    "Each rule on each method: what is to be looked at first, then what is fine, then what could not be measured."
+    """Each rule on each method: what is to be looked at first, then what is fine, then what could
+    not be measured."""
     found = {title: verdicts(seeds) for title, seeds in methods.items()}
     findings = []
     for i, rule in enumerate(RULES):
@@ -398,7 +457,8 @@ def numbers_part(
     methods:dict, # title -> list of RunFiles
 )->str: # HTML, "" if nothing was evaluated
     "Accuracies with their intervals, as a figure and as a table."
-    reports = {title: [run.report for run in seeds if run.report] for title, seeds in methods.items()}
+    reports = {title: [run.report for run in seeds if run.report]
+               for title, seeds in methods.items()}
     reports = {title: each if len(each) > 1 else each[0] for title, each in reports.items() if each}
     if not reports: return ""
     clean = {UNSEEN.sub("\ufffd", title): each for title, each in reports.items()}
@@ -408,24 +468,30 @@ def numbers_part(
 
 def _lost_part(methods):
     "What could not be read."
-    lost = [f"{run.path.name}: {words}" for seeds in methods.values() for run in seeds for words in run.lost]
+    lost = [f"{run.path.name}: {words}" for seeds in methods.values() for run in seeds
+            for words in run.lost]
     return "".join(f'<p class="look">{shown(words)}</p>' for words in lost)
 
 def _episodes_parts(methods, most=12):
     "The episodes of every method, folded; the last one is open."
-    told = [(title, next(run.report for run in seeds if run.report)) for title, seeds in methods.items() if any(run.report for run in seeds)]
-    told = told[:most] if len(told) > most else told
+    told = []
+    for title, seeds in methods.items():
+        reports = [run.report for run in seeds if run.report]
+        told += [(title, report) for report in reports[:1]]
+    told = told[:most]
     parts = []
     for title, report in told:
         opened = " open" if title == told[-1][0] else ""
-        parts.append(f"<details{opened}><summary>{shown(title)}: some of {len(report)} problems</summary>{episodes_part(report)}</details>")
+        parts.append(f"<details{opened}><summary>{shown(title)}: some of {len(report)} "
+                     f"problems</summary>{episodes_part(report)}</details>")
     return "\n".join(parts)
 
 # %% ../nbs/05a_report.ipynb #new-26
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
+<meta http-equiv="Content-Security-Policy"
+ content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
 <title>{title}</title>
 <style>{style}</style></head><body>
 <h1>{title}</h1>
@@ -437,24 +503,31 @@ STYLE = """
 :root { color-scheme: light dark; --line: #8886; --soft: #8882; --good: #1a8a3f; --bad: #d1483a }
 @media (prefers-color-scheme: dark) { :root { --good: #4cc46f; --bad: #ff7b6b } }
 * { box-sizing: border-box }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 68rem; margin: 0 auto; padding: 1rem; overflow-wrap: anywhere }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 68rem; margin: 0 auto; padding: 1rem;
+  overflow-wrap: anywhere }
 h1 { font-size: 1.5rem; margin: .5rem 0 1rem }
-h2 { font-size: 1.15rem; margin: 2rem 0 .6rem; padding-bottom: .2rem; border-bottom: 1px solid var(--line) }
+h2 { font-size: 1.15rem; margin: 2rem 0 .6rem; padding-bottom: .2rem;
+  border-bottom: 1px solid var(--line) }
 h4 { margin: 0 0 .4rem; font-size: 1rem }
 h5 { margin: 0; font-size: .9rem; font-weight: 600 }
 .wide { overflow-x: auto }
 .grid { border-collapse: collapse; width: 100%; font-size: .9rem }
-.grid th, .grid td { text-align: left; vertical-align: top; padding: .35rem .6rem; border-bottom: 1px solid var(--line); min-width: 6rem; max-width: 24rem }
+.grid th, .grid td { text-align: left; vertical-align: top; padding: .35rem .6rem;
+  border-bottom: 1px solid var(--line); min-width: 6rem; max-width: 24rem }
 .grid th:first-child, .grid td:first-child { min-width: 12rem }
 small { opacity: .7 }
-section { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(20rem, 100%), 1fr)); gap: .2rem 1.5rem; padding: .5rem 0; border-bottom: 1px solid var(--line); break-inside: avoid }
-section ul { list-style: none; margin: 0; padding: 0; display: flex; flex-wrap: wrap; gap: .1rem 1.2rem; align-content: start }
+section { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(20rem, 100%), 1fr));
+  gap: .2rem 1.5rem; padding: .5rem 0; border-bottom: 1px solid var(--line); break-inside: avoid }
+section ul { list-style: none; margin: 0; padding: 0; display: flex; flex-wrap: wrap;
+  gap: .1rem 1.2rem; align-content: start }
 .look { color: var(--bad); font-weight: 600 }
 .fine { color: var(--good) }
 .none { opacity: .6 }
 .legend { list-style: none; padding: 0; display: flex; flex-wrap: wrap; gap: .3rem 1.2rem }
-.legend i { display: inline-block; width: 1.4rem; height: .25rem; margin-right: .4rem; vertical-align: middle }
-.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(20rem, 100%), 1fr)); gap: 1rem }
+.legend i { display: inline-block; width: 1.4rem; height: .25rem; margin-right: .4rem;
+  vertical-align: middle }
+.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(20rem, 100%), 1fr));
+  gap: 1rem }
 figure { margin: 0; break-inside: avoid }
 figcaption { font-size: .85rem; min-height: 2.6em }
 svg { width: 100%; height: auto; display: block }
@@ -463,10 +536,13 @@ svg text { fill: currentColor }
 .one { max-width: 40rem }
 details { margin: .5rem 0 }
 summary { cursor: pointer; font-weight: 600 }
-article { border: 1px solid var(--line); border-radius: .5rem; padding: .7rem; margin: .7rem 0; break-inside: avoid }
+article { border: 1px solid var(--line); border-radius: .5rem; padding: .7rem; margin: .7rem 0;
+  break-inside: avoid }
 article p { margin: .3rem 0 }
-.kind { font-weight: 400; background: var(--soft); border-radius: 1rem; padding: .1rem .6rem; margin-right: .4rem; font-size: .85rem }
-.attempts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(18rem, 100%), 1fr)); gap: .7rem }
+.kind { font-weight: 400; background: var(--soft); border-radius: 1rem; padding: .1rem .6rem;
+  margin-right: .4rem; font-size: .85rem }
+.attempts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(18rem, 100%), 1fr));
+  gap: .7rem }
 .attempt { background: var(--soft); border-radius: .4rem; padding: .5rem .7rem; min-width: 0 }
 .said { white-space: pre-wrap; unicode-bidi: isolate; overflow-wrap: anywhere }
 .right { color: var(--good) } .wrong { color: var(--bad) }
@@ -483,18 +559,23 @@ def _list(folders):
 def report_html(
     folders, # a run folder, or a list of them: training runs, evaluations, whole recipes, studies
 )->Html: # a whole page that needs no network and no script
-    "The report of some runs. What is broken or not there yet is left out, and that is said. Raises `SettingError` for a folder without runs."
+    """The report of some runs. What is broken or not there yet is left out, and that is said.
+    Raises `SettingError` for a folder without runs."""
     folders = _list(folders)
     check(folders, "folders", folders, "name at least one run folder")
     methods = methods_of(run_folders(folders, ("evals.jsonl", "metrics.jsonl")))
     readable = any(run.log or run.report for seeds in methods.values() for run in seeds)
-    lost = next((words for seeds in methods.values() for run in seeds for words in run.lost), "its files are empty")
+    lost = next((words for seeds in methods.values() for run in seeds for words in run.lost),
+                "its files are empty")
     check(readable, "folder", str(folders[0]), f"nothing in it can be read: {lost}")
     names = [Path(f).resolve().name for f in folders]
-    title = "SCoRe report: " + ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-    parts = ((None, _lost_part(methods)), ("Held-out problems", numbers_part(methods)), ("What to look at", findings_part(methods)),
-             ("Training", curves_part(methods)), ("Settings", settings_part(methods)), ("Episodes", _episodes_parts(methods)))
-    body = "\n".join((f"<h2>{heading}</h2>\n" if heading else "") + part for heading, part in parts if part)
+    title = ("SCoRe report: " + ", ".join(names[:3])
+             + (f" and {len(names) - 3} more" if len(names) > 3 else ""))
+    parts = ((None, _lost_part(methods)), ("Held-out problems", numbers_part(methods)),
+             ("What to look at", findings_part(methods)), ("Training", curves_part(methods)),
+             ("Settings", settings_part(methods)), ("Episodes", _episodes_parts(methods)))
+    body = "\n".join(
+        (f"<h2>{heading}</h2>\n" if heading else "") + part for heading, part in parts if part)
     return Html(PAGE.format(title=shown(title), style=STYLE, parts=body, version=__version__))
 
 def write_report(
@@ -504,5 +585,6 @@ def write_report(
     "Write the report of some runs. Raises `SettingError`."
     out = Path(out)
     file = out/"report.html" if out.is_dir() else out
-    check(file.suffix in (".html", ".htm"), "out", str(out), "give a file that ends in .html; it is written anew")
+    check(file.suffix in (".html", ".htm"), "out", str(out),
+          "give a file that ends in .html; it is written anew")
     return write_atomic(file, report_html(folders))

@@ -7,7 +7,8 @@ __all__ = ['INSIDE', 'PYTHON', 'LIBRARIES', 'STOPPED', 'LAYERS', 'REACH', 'Sandb
            'Launcher', 'reach', 'sandbox_layers', 'sandbox_report', 'run_python']
 
 # %% ../nbs/02b_sandbox.ipynb #cell-2
-import atexit, json, math, os, secrets, selectors, shutil, signal, socket, subprocess, sys, sysconfig, tempfile, time
+import atexit, json, math, os, secrets, selectors, shutil, signal, socket, subprocess, sys
+import sysconfig, tempfile, time
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,12 +20,16 @@ from .core import SettingError, check, check_number
 class SandboxResult:
     "What became of a program."
     passed:bool # all tests ran and held, and the secret of this run says so
-    status:str  # "passed", "wrong" (a test failed), "error" (an exception), "exited" (it ended itself), "timeout"
+    # "passed", "wrong" (a test failed), "error" (an exception), "exited" (it ended itself),
+    # "timeout"
+    status:str
     stderr:str  # the exception, or how the process ended
 
 INSIDE = Path(inside.__file__).read_text(encoding="utf-8")
 PYTHON = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
-LIBRARIES = tuple(dict.fromkeys([sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), f"{sys.base_prefix}/lib", "/lib", "/lib64", "/usr/lib", "/usr/lib64"]))
+LIBRARIES = tuple(dict.fromkeys([sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"),
+                                 f"{sys.base_prefix}/lib", "/lib", "/lib64", "/usr/lib",
+                                 "/usr/lib64"]))
 
 @lru_cache
 def readable_paths()->tuple: # of (path, rights)
@@ -40,37 +45,49 @@ def readable_paths()->tuple: # of (path, rights)
     return tuple(rows)
 
 def bubblewrap_command()->list:
-    "Own namespaces for everything, no network, and a root that holds the libraries read-only and nothing else."
+    """Own namespaces for everything, no network, and a root that holds the libraries read-only and
+    nothing else."""
     check(shutil.which("bwrap"), "bubblewrap", None, "not installed")
-    hidden = [p for r in LIBRARIES for pattern in ("*-packages", "python3*/*-packages") for p in Path(r).glob(pattern) if p.is_dir()]
-    return [shutil.which("bwrap"), "--unshare-all", "--cap-drop", "ALL", *(w for r in (*LIBRARIES, PYTHON, "/etc/ld.so.cache") for w in ("--ro-bind-try", r, r)),
-            *(w for p in hidden for w in ("--tmpfs", str(p))), "--dir", "/tmp", "--chdir", "/tmp", "--remount-ro", "/"]
+    hidden = [p for r in LIBRARIES for pattern in ("*-packages", "python3*/*-packages")
+              for p in Path(r).glob(pattern) if p.is_dir()]
+    return [shutil.which("bwrap"), "--unshare-all", "--cap-drop", "ALL",
+            *(w for r in (*LIBRARIES, PYTHON, "/etc/ld.so.cache") for w in ("--ro-bind-try", r, r)),
+            *(w for p in hidden for w in ("--tmpfs", str(p))), "--dir", "/tmp", "--chdir", "/tmp",
+            "--remount-ro", "/"]
 
 STOPPED = dict(number=None, secret=None, status="exited",
                stderr="the sandbox was stopped from within")
 
 class Launcher:
-    "A bare Python in the sandbox that runs one program after another. Raises OSError if a layer does not work here."
+    """A bare Python in the sandbox that runs one program after another. Raises OSError if a layer
+    does not work here."""
     def __init__(self,
         layers:tuple, # of LAYERS
     ):
-        command = [PYTHON, "-s", "-S", "-B", *["-P"]*(sys.version_info >= (3, 11)), "-c", INSIDE + "\nlaunch()\n"]
-        if "bubblewrap" in layers: command = bubblewrap_command() + command
+        command = [PYTHON, "-s", "-S", "-B", *["-P"]*(sys.version_info >= (3, 11)), "-c",
+                   INSIDE + "\nlaunch()\n"]
+        if "bubblewrap" in layers:
+            command = bubblewrap_command() + command
         self.home = tempfile.TemporaryDirectory(ignore_cleanup_errors=True) # empty
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0,
-                                        cwd=self.home.name, env={"PYTHONHASHSEED": "0"}, start_new_session=True)
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        stderr=subprocess.DEVNULL, bufsize=0, cwd=self.home.name,
+                                        env={"PYTHONHASHSEED": "0"}, start_new_session=True)
         self.reusable = "seccomp" in layers # without it a program might have touched the launcher
         self.heard = b"" # what has been read from it and not used yet
         self.number = 0  # of the last question
         try:
             self.send([layers, readable_paths() if "landlock" in layers else []])
             if not self.ready(): raise OSError(f"no sandbox of {', '.join(layers)} on this machine")
-        except OSError: self.close(); raise
+        except OSError:
+            self.close()
+            raise
 
     def send(self, *values):
         "Each as JSON, its length in 8 bytes before it."
-        data = memoryview(b"".join(len(d).to_bytes(8, "big") + d for d in (json.dumps(v).encode() for v in values)))
-        while data: data = data[self.process.stdin.write(data):]
+        data = memoryview(b"".join(len(d).to_bytes(8, "big") + d
+                                   for d in (json.dumps(v).encode() for v in values)))
+        while data:
+            data = data[self.process.stdin.write(data):]
 
     def line(self, seconds:float)->bytes:
         "The next line without its end, or as much of it as comes in time."
@@ -92,19 +109,26 @@ class Launcher:
     def run(self, program:str, tests:list, cpu:int, memory_mb:int, wall:float)->SandboxResult:
         "One program. The secret goes to the tests' process alone, and only a pass sends it back."
         secret, self.number = secrets.token_hex(16), self.number + 1
-        try: self.send([self.number, program, cpu, memory_mb, wall], [secret, tests])
-        except BrokenPipeError: pass # it has ended; perhaps it has said why
-        try: verdict = {**STOPPED, **json.loads(self.line(wall + 5))}
-        except (ValueError, TypeError): verdict = STOPPED
-        if verdict["number"] != self.number: self.reusable = False
-        if verdict["number"] not in (self.number, None): verdict = STOPPED
+        try:
+            self.send([self.number, program, cpu, memory_mb, wall], [secret, tests])
+        except BrokenPipeError:
+            pass # it has ended; perhaps it has said why
+        try:
+            verdict = {**STOPPED, **json.loads(self.line(wall + 5))}
+        except (ValueError, TypeError):
+            verdict = STOPPED
+        if verdict["number"] != self.number:
+            self.reusable = False
+        if verdict["number"] not in (self.number, None):
+            verdict = STOPPED
         check(verdict["status"] != "bad tests", "tests", tests[-1][:60], verdict["stderr"])
         return SandboxResult(verdict["secret"] == secret, verdict["status"], verdict["stderr"])
 
     def close(self):
         "End it and whatever runs in it."
         self.process.stdin.close()
-        try: self.process.wait(1)
+        try:
+            self.process.wait(1)
         except subprocess.TimeoutExpired:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
@@ -118,24 +142,32 @@ _idle = {} # (process, layers) -> launchers that wait for a program
 def _take(idle, layers):
     "A launcher that is ready: one that waits, or else a new one."
     while True:
-        try: launcher = idle.pop()
-        except IndexError: return Launcher(layers)
+        try:
+            launcher = idle.pop()
+        except IndexError:
+            return Launcher(layers)
         if launcher.ready(): return launcher
         launcher.close()
 
 def _run(program, tests, cpu, memory_mb, wall, layers):
     idle = _idle.setdefault((os.getpid(), layers), [])
     launcher = _take(idle, layers)
-    try: result = launcher.run(program, tests, cpu, memory_mb, wall)
-    except BaseException: launcher.close(); raise
-    if launcher.reusable: idle.append(launcher)
-    else: launcher.close()
+    try:
+        result = launcher.run(program, tests, cpu, memory_mb, wall)
+    except BaseException:
+        launcher.close()
+        raise
+    if launcher.reusable:
+        idle.append(launcher)
+    else:
+        launcher.close()
     return result
 
 @atexit.register
 def _close():
     for launchers in _idle.values():
-        while launchers: launchers.pop().close()
+        while launchers:
+            launchers.pop().close()
 
 # %% ../nbs/02b_sandbox.ipynb #cell-18
 REACH = """
@@ -145,8 +177,11 @@ def reach(path, port, pid):
         s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         s.connect(("127.0.0.1", port))
         for _ in range(2): s.send(b"?") # the second fails if nobody received the first
-    attempts = {"read files": lambda: open(path).close(), "write files": lambda: open(path, "a").close(), "use the network": network,
-                "signal processes": lambda: os.kill(pid, 0)}
+    attempts = {
+        "read files": lambda: open(path).close(),
+        "write files": lambda: open(path, "a").close(),
+        "use the network": network,
+        "signal processes": lambda: os.kill(pid, 0)}
     found = []
     for name, attempt in attempts.items():
         try: attempt()
@@ -159,10 +194,13 @@ def reach(path, port, pid):
 def reach(
     layers:tuple, # of LAYERS, over and above the limits
 )->str: # "" if nothing
-    "What a program could still do to this machine: found out by trying it, on a file and a socket of our own. Raises OSError if a layer does not work here."
-    with tempfile.NamedTemporaryFile() as file, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener:
+    """What a program could still do to this machine: found out by trying it, on a file and a socket
+    of our own. Raises OSError if a layer does not work here."""
+    with tempfile.NamedTemporaryFile() as file, socket.socket(
+        socket.AF_INET, socket.SOCK_DGRAM) as listener:
         listener.bind(("127.0.0.1", 0))
-        test = f"found = reach({file.name!r}, {listener.getsockname()[1]}, {os.getpid()}); assert not found, ', '.join(found)"
+        test = (f"found = reach({file.name!r}, {listener.getsockname()[1]}, {os.getpid()}); "
+                f"assert not found, ', '.join(found)")
         result = _run(REACH, [test], 5, 512, 60, layers)
     if result.passed: return ""
     if result.status != "wrong": raise OSError(result.stderr)
@@ -173,31 +211,38 @@ def sandbox_layers()->tuple:
     "The layers of LAYERS that work on this machine, each tried on top of those before it."
     found = ()
     for layer in LAYERS:
-        try: reach((*found, layer))
-        except (OSError, SettingError, KeyError): continue
+        try:
+            reach((*found, layer))
+        except (OSError, SettingError, KeyError):
+            continue
         found = *found, layer
     return found
 
 def sandbox_report()->str:
     "One line: the layers at work, and what a program could still do."
     layers = sandbox_layers()
-    return f"sandbox: {' + '.join(('rlimits', *layers))}; a program could {reach(layers) or 'reach nothing outside'}"
+    could = reach(layers) or "reach nothing outside"
+    return f"sandbox: {' + '.join(('rlimits', *layers))}; a program could {could}"
 
 def run_python(
     program:str,      # Python source; what it defines is tested
-    tests,            # sequence of Python sources, run in this order in one namespace: assertions on what the program defines
-    timeout:float=3., # seconds of processor time, rounded up to whole ones; by the clock, ten times as many
+    tests,            # sequence of Python sources with assertions, run in order in one namespace
+    timeout:float=3., # seconds of processor time, rounded up; by the clock, ten times as many
     memory_mb:int=512, # address space, MB
     layers:tuple=None, # of LAYERS; all that work on this machine if None
 )->SandboxResult:
-    "Run a program against tests in the strongest sandbox there is. Raises `SettingError` if that is none and SCORE_NB_UNSAFE_CODE=1 does not say to go on."
+    """Run a program against tests in the strongest sandbox there is. Raises `SettingError` if that
+    is none and SCORE_NB_UNSAFE_CODE=1 does not say to go on."""
     check(isinstance(program, str), "program", type(program).__name__, "give Python source, a str")
     tests = [tests] if isinstance(tests, str) else list(tests)
-    check(tests and all(isinstance(t, str) for t in tests), "tests", tests, "give at least one Python source, a str each")
+    check(tests and all(isinstance(t, str) for t in tests), "tests", tests,
+          "give at least one Python source, a str each")
     check_number("timeout", timeout, .01, 3600)
     check_number("memory_mb", memory_mb, 64, 1 << 20)
     layers = sandbox_layers() if layers is None else tuple(layers)
     opt_in = os.environ.get("SCORE_NB_UNSAFE_CODE")
-    check(opt_in == "1" or not reach(layers), "SCORE_NB_UNSAFE_CODE", opt_in, f"no sandbox on this machine keeps a model's program in: it could {reach(layers)}. "
-          "Use a Linux with Landlock, or install bubblewrap; or set SCORE_NB_UNSAFE_CODE=1 to run such programs all the same")
+    check(opt_in == "1" or not reach(layers), "SCORE_NB_UNSAFE_CODE", opt_in,
+          f"no sandbox on this machine keeps a model's program in: it could {reach(layers)}. Use "
+          f"a Linux with Landlock, or install bubblewrap; or set SCORE_NB_UNSAFE_CODE=1 to run "
+          f"such programs all the same")
     return _run(program, tests, math.ceil(timeout), int(memory_mb), 10*timeout, layers)

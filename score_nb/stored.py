@@ -36,9 +36,12 @@ def settings_in(
     file, # where it lies, for the message
 )->dict:
     "The settings of a run. Raises `SettingError` for a damaged file."
-    try: facts = json.loads(config)
-    except (ValueError, RecursionError): facts = None
-    check(isinstance(facts, dict), "file", str(file), "is damaged; restore it, or make the run again")
+    try:
+        facts = json.loads(config)
+    except (ValueError, RecursionError):
+        facts = None
+    check(isinstance(facts, dict), "file", str(file),
+          "is damaged; restore it, or make the run again")
     return facts.get("settings") or {}
 
 def kept_files(
@@ -51,7 +54,8 @@ def kept_files(
         steps = settings_in(kept[file.name], file).get("steps", 0)
         steps = json.loads(kept[file.name]).get("ended", steps) # that of a run that stopped early
         done = [json.loads(line)["step"] for line in logs.get("metrics.jsonl", "").splitlines()]
-        check(not done or done[-1] >= steps, "run", str(folder), f"ended at step {done and done[-1]} of {steps}; give its command again first")
+        check(not done or done[-1] >= steps, "run", str(folder),
+              f"ended at step {done and done[-1]} of {steps}; give its command again first")
     return kept | ({ARCHIVE: archive(logs)} if logs else {})
 
 def runs_below(
@@ -71,16 +75,22 @@ def check_replaces(
     new, old = folder/"config.json", target/"config.json"
     if new.exists() and old.exists():
         mine, stored = (settings_in(read_bytes(file), file) for file in (new, old))
-        differ = sorted(key for key in mine.keys() | stored.keys() if mine.get(key) != stored.get(key))
-        check(not differ, "out", str(target), f"holds a run with other settings ({', '.join(differ)}); delete that folder first, or name another")
+        differ = sorted(key for key in mine.keys() | stored.keys()
+                        if mine.get(key) != stored.get(key))
+        check(not differ, "out", str(target),
+              f"holds a run with other settings ({', '.join(differ)}); delete that folder first, "
+              f"or name another")
     lost = sorted(archived(target).keys() - set(log_names(folder)))
-    check(not lost, "out", str(target), f"holds {', '.join(lost)} too, which {folder} lacks; make that as well, or unpack logs.zip there first")
+    check(not lost, "out", str(target),
+          f"holds {', '.join(lost)} too, which {folder} lacks; make that as well, or unpack "
+          f"logs.zip there first")
 
 def store(
     folder, # a run folder, or a folder that holds some at any depth
     out, # where they are stored, under the same names
 )->list: # of Path: the files that were written, none if all was there
-    "Keep the settings and the logs of finished runs. Raises `SettingError` before anything is written."
+    """Keep the settings and the logs of finished runs. Raises `SettingError` before anything is
+    written."""
     folder, out = Path(folder), Path(out)
     check(folder.is_dir(), "folder", str(folder), "no such folder")
     apart = folder.resolve() not in (out.resolve(), *out.resolve().parents)
@@ -90,9 +100,11 @@ def store(
         target = out/part.relative_to(folder)
         check_replaces(part, target)
         files |= {target/name: content for name, content in kept_files(part).items()}
-    new = [file for file, content in files.items() if not file.exists() or read_bytes(file) != content]
+    new = [file for file, content in files.items()
+           if not file.exists() or read_bytes(file) != content]
     if not new: return []
-    with clear_errors(out, "opened"): out.mkdir(parents=True, exist_ok=True)
+    with clear_errors(out, "opened"):
+        out.mkdir(parents=True, exist_ok=True)
     lock = FolderLock(out)
     for file in new:
         write_atomic(file, files[file])

@@ -21,11 +21,14 @@ from .tasks import Problem, Task, get_task
 # %% ../nbs/18_use.ipynb #cell-9
 class Ungraded(Task):
     "A task's prompt and correction instruction, without its grade."
-    def __init__(self, task:Task): self.prompt, self.correction = task.prompt, task.correction
-    def grade(self, text, problem): return 0.
+    def __init__(self, task:Task):
+        self.prompt, self.correction = task.prompt, task.correction
+    def grade(self, text, problem):
+        return 0.
 
 class SelfCorrector:
-    "Asks a policy, and lets it look at its answer again: the same instruction whatever it said. Raises `SettingError`."
+    """Asks a policy, and lets it look at its answer again: the same instruction whatever it said.
+    Raises `SettingError`."""
     def __init__(self,
         policy:Policy,
         task="equations", # a Task or its name: its prompt, its correction instruction
@@ -33,12 +36,15 @@ class SelfCorrector:
     ):
         self.policy, self.task = policy, task if isinstance(task, Task) else get_task(task)
         self.limit = self.task.length if max_new_tokens is None else max_new_tokens
-        check(isinstance(self.limit, int) and self.limit >= 1, "max_new_tokens", max_new_tokens, "give a whole number of at least 1")
+        check(isinstance(self.limit, int) and self.limit >= 1, "max_new_tokens", max_new_tokens,
+              "give a whole number of at least 1")
 
     def problem(self, question)->Problem:
-        "A question as a task wants it. A `Problem` stays one: a prompt that shows tests needs them."
+        """A question as a task wants it. A `Problem` stays one: a prompt that shows tests needs
+        them."""
         if isinstance(question, Problem): return question
-        check(isinstance(question, str) and question.strip(), "question", question, "give text, or a Problem")
+        check(isinstance(question, str) and question.strip(), "question", question,
+              "give text, or a Problem")
         return Problem("", question, "")
 
     def solve_all(self,
@@ -51,8 +57,11 @@ class SelfCorrector:
         "Attempt every question K times, side by side."
         asked = [self.problem(q) for q in ([] if isinstance(questions, str) else questions)]
         check(asked, "questions", questions, "give a list with at least one question")
-        e = rollout(self.policy, Ungraded(self.task), asked, attempts, temperature=temperature, max_new_tokens=self.limit, seed=seed, max_rows=max_rows)
-        return [list(texts) for texts in zip(*(e.texts(self.policy.tokenizer, k) for k in range(1, attempts + 1)))]
+        e = rollout(self.policy, Ungraded(self.task), asked, attempts, temperature=temperature,
+                    max_new_tokens=self.limit, seed=seed, max_rows=max_rows)
+        return [list(texts)
+                for texts in zip(*(e.texts(self.policy.tokenizer, k)
+                                   for k in range(1, attempts + 1)))]
 
     def solve(self,
         question, # str or Problem
@@ -70,7 +79,8 @@ class SelfCorrector:
         seed:int=0, # of the sampling, if any
     ): # an iterator of (attempt from 1, piece of text)
         "What `solve` would return, as it is produced. Raises `SettingError` at once."
-        check(isinstance(attempts, int), "attempts", attempts, "give a whole number"); check_number("attempts", attempts, low=1)
+        check(isinstance(attempts, int), "attempts", attempts, "give a whole number")
+        check_number("attempts", attempts, low=1)
         check_number("temperature", temperature, low=0, high=100)
         check_length(self.policy, self.task, [self.problem(question)], attempts, self.limit)
         return _pieces(self, self.problem(question), attempts, temperature, seed)
@@ -79,7 +89,8 @@ class SelfCorrector:
 def settled(
     text:str, # decoded so far
 )->str:
-    "What can be shown of an unfinished text: without blanks at its ends, and without an end that may still become another letter."
+    """What can be shown of an unfinished text: without blanks at its ends, and without an end that
+    may still become another letter."""
     return re.sub(r"[\s\ufffd]+$", "", text).lstrip()
 
 # %% ../nbs/18_use.ipynb #cell-19
@@ -89,22 +100,31 @@ def _pieces(c:SelfCorrector, problem, attempts, temperature, seed):
     c.policy.model.eval()
     policy, messages, limit = c.policy, c.task.prompt(problem), c.limit
     prompt, bridge = policy.prompt_ids(messages), policy.bridge_ids(messages, c.task.correction)
-    batch = ConversationBatch(policy, [prompt], len(prompt) + attempts*(limit + 1 + len(bridge)), limit)
+    batch = ConversationBatch(
+        policy, [prompt], len(prompt) + attempts*(limit + 1 + len(bridge)), limit)
     for k in range(1, attempts + 1):
-        if k > 1: batch.append([[policy.end]*(int(batch.last) != policy.end) + bridge])
+        if k > 1:
+            batch.append([[policy.end]*(int(batch.last) != policy.end) + bridge])
         batch.attempt, batch.used, batch.live = batch.attempt + 1, 0*batch.used, ~batch.live
-        if temperature: batch.uniforms = torch.rand(1, limit, generator=named_generator(seed, "luck", k)).to(policy.device)
+        if temperature:
+            batch.uniforms = torch.rand(
+                1, limit, generator=named_generator(seed, "luck", k)).to(policy.device)
         start, said = int(batch.length), ""
         while batch.live.any():
             batch.sample_token(temperature)
-            text = policy.tokenizer.decode(batch.ids[0, start:int(batch.length)].tolist(), skip_special_tokens=True)
+            text = policy.tokenizer.decode(batch.ids[0, start:int(batch.length)].tolist(),
+                                           skip_special_tokens=True)
             text = settled(text) if batch.live.any() else text.strip()
-            if text != said and text.startswith(said): yield k, text[len(said):]; said = text # ★
+            if text != said and text.startswith(said):
+                yield k, text[len(said):]
+                said = text # ★
 
 # %% ../nbs/18_use.ipynb #cell-28
 def places()->list:
-    "Folders of this machine that nothing published may name: home, temporary files, the current folder, the package's data."
-    found = {str(q) for p in (Path.home(), tempfile.gettempdir(), Path.cwd(), data_path()) for q in (Path(p), Path(p).resolve())}
+    """Folders of this machine that nothing published may name: home, temporary files, the current
+    folder, the package's data."""
+    found = {str(q) for p in (Path.home(), tempfile.gettempdir(), Path.cwd(), data_path())
+             for q in (Path(p), Path(p).resolve())}
     return sorted(p for p in found if len(p) > 1)
 
 def named_place(
@@ -113,28 +133,41 @@ def named_place(
 )->str: # the first of them it names, or None
     "Whether a text names a folder of this machine. An address on the web that ends alike does not."
     data = content.encode() if isinstance(content, str) else content
-    return next((p for p in (places() if among is None else among) if re.search(rb"(?<![\w.~-])" + re.escape(p.encode()) + rb"(?![\w-])", data)), None)
+    return next((p for p in (places() if among is None else among)
+                 if re.search(rb"(?<![\w.~-])" + re.escape(p.encode()) + rb"(?![\w-])", data)),
+                None)
 
 def _portable(value)->str:
     "A setting as text; of a path, the last part."
     if not isinstance(value, str): return json.dumps(value, ensure_ascii=False)
-    path = next((p for p in (PurePosixPath(value), PureWindowsPath(value)) if p.is_absolute() or value.startswith("~")), None)
+    path = next((p for p in (PurePosixPath(value), PureWindowsPath(value))
+                 if p.is_absolute() or value.startswith("~")),
+                None)
     return path.name if path else public_name(value)
 
 def run_table(
     runs:list, # run folders
 )->Table:
-    "What is in their config.json: a column an objective. Where its runs differ (seeds), their values follow each other. Raises `SettingError` for a folder that is no run."
+    """What is in their config.json: a column an objective. Where its runs differ (seeds), their
+    values follow each other. Raises `SettingError` for a folder that is no run."""
     columns = {}
     for run in map(Path, runs):
-        try: config = json.loads((run/"config.json").read_text(encoding="utf-8")); name = config["settings"]["objective"]
-        except (OSError, ValueError, KeyError, TypeError): raise SettingError("runs", str(run), "has no config.json of a training run; name the folder that training wrote") from None
+        try:
+            config = json.loads((run/"config.json").read_text(encoding="utf-8"))
+            name = config["settings"]["objective"]
+        except (OSError, ValueError, KeyError, TypeError):
+            raise SettingError("runs", str(run),
+                               "has no config.json of a training run; name the folder "
+                               "that training wrote") from None
         facts = {k: config[k] for k in ("device", "seconds", "peak_memory_mb") if k in config}
         facts |= {f"version of {k}": v for k, v in config.get("versions", {}).items()}
         columns.setdefault(name, []).append(config["settings"] | facts)
-    keys = dict.fromkeys(k for each in columns.values() for facts in each for k in facts if k != "objective")
-    cell = lambda each, k: ", ".join(dict.fromkeys(_portable(facts[k]) for facts in each if k in facts)) or "–"
-    return Table(["setting", *columns], [[k, *(cell(each, k) for each in columns.values())] for k in keys])
+    keys = dict.fromkeys(k for each in columns.values() for facts in each for k in facts
+                         if k != "objective")
+    def cell(each, k):
+        return ", ".join(dict.fromkeys(_portable(facts[k]) for facts in each if k in facts)) or "–"
+    return Table(["setting", *columns],
+                 [[k, *(cell(each, k) for each in columns.values())] for k in keys])
 
 CODE = '''{imports}
 
@@ -143,22 +176,29 @@ tokenizer = AutoTokenizer.from_pretrained(name)
 model = {load}
 chat = {chat}
 for attempt in range(2):
-    ids = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_tensors="pt", return_dict=True).to(model.device)
-    new = model.generate(**ids, max_new_tokens={limit}, do_sample=False)[0, ids["input_ids"].shape[1]:]
+    ids = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_tensors="pt",
+                                        return_dict=True).to(model.device)
+    whole = model.generate(**ids, max_new_tokens={limit}, do_sample=False)
+    new = whole[0, ids["input_ids"].shape[1]:]
     text = tokenizer.decode(new, skip_special_tokens=True).strip()
     print(text)
     chat += [{{"role": "assistant", "content": text}},
              {{"role": "user", "content": {correction}}}]'''
-ADAPTER = dict(imports="from peft import PeftModel\nfrom transformers import AutoModelForCausalLM, AutoTokenizer",
-               load='PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained("{base}", dtype="auto"), name)')
-MERGED = dict(imports="from transformers import AutoModelForCausalLM, AutoTokenizer", load='AutoModelForCausalLM.from_pretrained(name, dtype="auto")')
+ADAPTER = dict(
+    imports="from peft import PeftModel\n"
+            "from transformers import AutoModelForCausalLM, AutoTokenizer",
+    load='PeftModel.from_pretrained('
+         'AutoModelForCausalLM.from_pretrained("{base}", dtype="auto"), name)')
+MERGED = dict(imports="from transformers import AutoModelForCausalLM, AutoTokenizer",
+              load='AutoModelForCausalLM.from_pretrained(name, dtype="auto")')
 
 CARD = '''---
 {data}
 ---
 # {title}
 
-{what} [SCoRe](https://arxiv.org/abs/2409.12917) (Kumar et al. 2024) to correct its own answers. It attempts a problem, is then told this, whether it was right or not, and attempts it again:
+{what} [SCoRe](https://arxiv.org/abs/2409.12917) (Kumar et al. 2024) to correct its own answers. \
+It attempts a problem, is then told this, whether it was right or not, and attempts it again:
 
 > {correction}
 
@@ -168,7 +208,8 @@ Task: {task}. {evaluated}
 
 {scores}
 
-Acc@tk is the share that is right at attempt k, i→c what was wrong and is mended, c→i what was right and is spoilt.
+Acc@tk is the share that is right at attempt k, \
+i→c what was wrong and is mended, c→i what was right and is spoilt.
 
 ## How to run it
 
@@ -178,13 +219,15 @@ Acc@tk is the share that is right at attempt k, i→c what was wrong and is mend
 {find}
 ## How it was trained
 
-Base model: {base}. Seeds: {seeds}. A LoRA adapter, trained with [score_nb](https://github.com/score-nb/score_nb) with these settings:
+Base model: {base}. Seeds: {seeds}. A LoRA adapter, \
+trained with [score_nb](https://github.com/score-nb/score_nb) with these settings:
 
 {settings}
 
 ## Limits and licence
 
-It was trained and tested on this task alone. Licence: {licence}; the terms of the base model hold for it too.
+It was trained and tested on this task alone. \
+Licence: {licence}; the terms of the base model hold for it too.
 '''
 BASES = {"tiny": "the tiny Gemma that ships with score_nb"} # what is no model of the hub, in words
 FIND = "\n`{base}` is no model of the hub: put the folder of {words} there.\n"
@@ -196,49 +239,69 @@ def model_card(
     task:Task,
     reports:dict, # as for `table` of page 05: name -> Report, or a list of these (seeds)
     runs:list, # run folders, in the order of training
-    licence:str, # the hub's identifier, for instance "gemma" or "apache-2.0"; the base model's terms must allow it
+    licence:str, # as the hub names it, such as "gemma"; the base model's terms must allow it
     example:Problem, # to show how it is asked
     merged:bool=False, # a whole model, and not an adapter
     evaluated:str="Greedy attempts on held-out problems.", # how the reports were made
 )->str: # markdown with the hub's metadata
-    "A model card from reports and run folders. Raises `SettingError` for a name, a licence or a run that cannot be used, or if it would name a folder of this machine."
-    check(re.fullmatch(r"[\w.-]+/[\w.-]+", str(name)), "name", name, "give owner/name, as on the hub")
-    check(re.fullmatch(r"[a-z0-9][a-z0-9.-]*", str(licence)), "licence", licence, "give the hub's identifier, for instance 'gemma' or 'apache-2.0'")
+    """A model card from reports and run folders. Raises `SettingError` for a name, a licence or a
+    run that cannot be used, or if it would name a folder of this machine."""
+    check(re.fullmatch(r"[\w.-]+/[\w.-]+", str(name)), "name", name,
+          "give owner/name, as on the hub")
+    check(re.fullmatch(r"[a-z0-9][a-z0-9.-]*", str(licence)), "licence", licence,
+          "give the hub's identifier, for instance 'gemma' or 'apache-2.0'")
     base, settings = _portable(str(base)), run_table(runs)
     check(settings.rows, "runs", runs, "give at least one run folder")
     rows = {row[0]: row[1:] for row in settings.rows}
-    seeds = ", ".join(dict.fromkeys(", ".join(rows["seed"]).split(", "))) if "seed" in rows else "not recorded"
+    seeds = (", ".join(dict.fromkeys(", ".join(rows["seed"]).split(", "))) if "seed" in rows
+             else "not recorded")
     limit = rows.get("max_new_tokens", [str(task.length)])[-1].split(", ")[-1]
-    hub = {"base_model": base, "base_model_relation": "finetune" if merged else "adapter"} if "/" in base else {}
-    data = ModelCardData(license=licence, library_name="transformers" if merged else "peft", pipeline_tag="text-generation",
+    hub = {"base_model": base,
+           "base_model_relation": "finetune" if merged else "adapter"} if "/" in base else {}
+    data = ModelCardData(license=licence, library_name="transformers" if merged else "peft",
+                         pipeline_tag="text-generation",
                          tags=["score", "self-correction", *["lora"]*(not merged)], **hub)
-    parts, text = MERGED if merged else ADAPTER, lambda x: json.dumps(x, ensure_ascii=False)
-    code = CODE.format(name=name, imports=parts["imports"], load=parts["load"].format(base=base), chat=text(task.prompt(example)),
-                       correction=text(task.correction), limit=limit)
+    parts = MERGED if merged else ADAPTER
+    def text(x):
+        return json.dumps(x, ensure_ascii=False)
+    code = CODE.format(name=name, imports=parts["imports"], load=parts["load"].format(base=base),
+                       chat=text(task.prompt(example)), correction=text(task.correction),
+                       limit=limit)
     words = BASES.get(base, base)
     card = CARD.format(
-        fence="`"*3, data=data.to_yaml().strip(), title=name.split("/")[1], what=f"A {'language model' if merged else 'LoRA adapter'} that was trained with",
-        correction=task.correction.replace("\n", "\n> "), task=task.name, evaluated=evaluated, scores=table(reports).markdown(), code=code,
-        find="" if hub or merged else FIND.format(base=base, words=words), base=f"[{base}](https://huggingface.co/{base})" if hub else words,
-        seeds=seeds, settings=settings.markdown(), licence=licence)
+        fence="`"*3, data=data.to_yaml().strip(), title=name.split("/")[1],
+        what=f"A {'language model' if merged else 'LoRA adapter'} that was trained with",
+        correction=task.correction.replace("\n", "\n> "), task=task.name, evaluated=evaluated,
+        scores=table(reports).markdown(), code=code,
+        find="" if hub or merged else FIND.format(base=base, words=words),
+        base=f"[{base}](https://huggingface.co/{base})" if hub else words, seeds=seeds,
+        settings=settings.markdown(), licence=licence)
     place = named_place(card)
-    check(place is None, "card", name, f"it would name {place}, a folder of this machine; see where that comes from")
+    check(place is None, "card", name,
+          f"it would name {place}, a folder of this machine; see where that comes from")
     return card
 
 # %% ../nbs/18_use.ipynb #cell-43
-VOCABULARIES = "tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt" # text of the world, in which any path may occur
+# text of the world, in which any path may occur
+VOCABULARIES = "tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt"
 
 def check_folder(
     folder, # what `save_adapter` or `save_merged` wrote
 )->Path:
-    "Whether a folder may be published: a model with a card, and no file that names a folder of this machine. Of weights, the header is read. Raises `SettingError`."
+    """Whether a folder may be published: a model with a card, and no file that names a folder of
+    this machine. Of weights, the header is read. Raises `SettingError`."""
     folder = Path(folder)
     model = any((folder/f).is_file() for f in ("adapter_config.json", "config.json"))
-    check(model and (folder/"README.md").is_file(), "folder", folder.name, "holds no model with a card; use save_adapter or save_merged, with card=model_card(…)")
+    check(model and (folder/"README.md").is_file(), "folder", folder.name,
+          "holds no model with a card; use save_adapter or save_merged, with card=model_card(…)")
     for f in sorted(f for f in folder.rglob("*") if f.is_file() and f.name not in VOCABULARIES):
-        with open(f, "rb") as file: content = file.read(int.from_bytes(file.read(8), "little")) if f.suffix == ".safetensors" else file.read()
+        with open(f, "rb") as file:
+            content = (file.read(int.from_bytes(file.read(8), "little"))
+                       if f.suffix == ".safetensors" else file.read())
         place = named_place(content)
-        check(place is None, "folder", folder.name, f"{f.name} names {place}, a folder of this machine; write it again with save_adapter or save_merged")
+        check(place is None, "folder", folder.name,
+              f"{f.name} names {place}, a folder of this machine; write it again with "
+              f"save_adapter or save_merged")
     return folder
 
 def push(
@@ -247,17 +310,29 @@ def push(
     private:bool=True, # if it is made
     token:str=None, # default: what `hf auth login` stored, or HF_TOKEN
 )->str: # its address
-    "Publish a folder on the hub. Raises `SettingError` for a folder that may not be, without a token that may write, or without a network."
-    check(re.fullmatch(r"[\w.-]+/[\w.-]+", str(name)), "name", name, "give owner/name, as on the hub")
+    """Publish a folder on the hub. Raises `SettingError` for a folder that may not be, without a
+    token that may write, or without a network."""
+    check(re.fullmatch(r"[\w.-]+/[\w.-]+", str(name)), "name", name,
+          "give owner/name, as on the hub")
     folder = check_folder(folder)
-    check(token or get_token(), "token", None, "none found; make one that may write at https://huggingface.co/settings/tokens, then run: hf auth login")
+    check(token or get_token(), "token", None,
+          "none found; make one that may write at https://huggingface.co/settings/tokens, then "
+          "run: hf auth login")
     try:
         api = HfApi(token=token)
         api.create_repo(name, private=private, exist_ok=True)
-        api.upload_folder(repo_id=name, folder_path=folder, commit_message="Model and card by score_nb", ignore_patterns=[".*"])
+        api.upload_folder(repo_id=name, folder_path=folder,
+                          commit_message="Model and card by score_nb", ignore_patterns=[".*"])
     except HfHubHTTPError as e:
         code = getattr(e.response, "status_code", None)
-        refusal = "the hub refuses this token; make one that may write there at https://huggingface.co/settings/tokens, then run: hf auth login"
-        raise SettingError("name", name, refusal if code in (401, 403) else f"the hub answered {code}; try again later") from e
-    except Exception as e: raise SettingError("name", name, f"the hub cannot be reached ({(str(e).strip() or repr(e)).splitlines()[0][:120]}); try again with a network") from e
+        refusal = ("the hub refuses this token; make one that may write there at "
+                   "https://huggingface.co/settings/tokens, then run: hf auth login")
+        raise SettingError("name", name,
+                           refusal if code in (
+                               401, 403) else f"the hub answered {code}; try again later") from e
+    except Exception as e:
+        raise SettingError(
+            "name", name,
+            f"the hub cannot be reached ({(str(e).strip() or repr(e)).splitlines()[0][:120]}); "
+            f"try again with a network") from e
     return f"https://huggingface.co/{name}"
