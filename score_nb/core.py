@@ -225,11 +225,11 @@ def read_bytes(
     return content()
 
 def to_jsonl(rows)->str:
-    "One JSON object a line. Raises ValueError on NaN, which is not JSON."
+    "One JSON object per line. Raises ValueError on NaN, which is not JSON."
     return "".join(json.dumps(r, ensure_ascii=False, allow_nan=False) + "\n" for r in rows)
 
 def read_jsonl(
-    path, # file of one JSON object a line
+    path, # file of one JSON object per line
 )->list: # of dicts
     "All rows. Raises `SettingError` that names the line if one is not a JSON object."
     rows, content = [], read_bytes(path)

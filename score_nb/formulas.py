@@ -197,7 +197,7 @@ def same_answer(
 
 # %% ../nbs/02_formulas.ipynb #cell-30
 def serve():
-    "A worker's life: a question a line in, an answer a line out, until the pipe closes."
+    "A worker's life: one question per line in, one answer per line out, until the pipe closes."
     logging.disable(logging.CRITICAL)
     answers, sys.stdout = sys.stdout, sys.stderr # whatever is printed meanwhile is no answer
     for kind, most in ((resource.RLIMIT_AS, 2**30), (resource.RLIMIT_CORE, 0)):

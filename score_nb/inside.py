@@ -314,7 +314,7 @@ GUARDS = { # argument, test, values, the answer if one of them fits, the answer 
     "fcntl":     (1, EQUAL, [0, 1, 2, 3, 4, 1030], ALLOW, REFUSE)}
 
 def syscall_filter(machine:str)->bytes:
-    """The filter as the kernel takes it, 8 bytes an instruction: kind, jump if so, jump if not,
+    """The filter as the kernel takes it, 8 bytes per instruction: kind, jump if so, jump if not,
     number. Raises KeyError for a machine that the table has no column for."""
     column, name = ARCHITECTURES[machine]
     steps = [(LOAD, 0, 0, 4), (EQUAL, 1, 0, name), (RETURN, 0, 0, KILL), (LOAD, 0, 0, 0),

@@ -254,7 +254,7 @@ class Row:
         return value
 
 def parse_rows(
-    stream, # binary file of one JSON object a line
+    stream, # binary file of one JSON object per line
     name:str, # of the file, for the error
 )->list: # of `Row`
     """All rows. Raises `SettingError` that names the line if one is too long, not UTF-8 or not a
@@ -263,7 +263,7 @@ def parse_rows(
     for i, line in enumerate(iter(lambda: stream.readline(LONGEST_LINE + 1), b""), 1):
         at, shown = f"{name}, line {i}", line[:40].decode("utf-8", "replace")
         check(len(line) <= LONGEST_LINE, at, shown + "…",
-              f"is longer than {LONGEST_LINE//10**6} MB; the file must hold one problem a line")
+              f"is longer than {LONGEST_LINE//10**6} MB; the file must hold one problem per line")
         if not line.strip(): continue
         try:
             columns = json.loads(line.decode("utf-8-sig"))
