@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from .core import SettingError, check_number
 from .sandbox import SandboxResult, run_python # the other half of grading
-from .answers import extract_answer
+from .answer_extraction import extract_answer
 from .equality import formulas, quick_equal
 
 # %% ../nbs/02_grading.ipynb #cell-9

@@ -12,7 +12,7 @@ import sysconfig, tempfile, time
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from . import inside
+from . import sandboxed
 from .core import SettingError, check, check_number
 
 # %% ../nbs/02b_sandbox.ipynb #cell-15
@@ -25,7 +25,7 @@ class SandboxResult:
     status:str
     stderr:str  # the exception, or how the process ended
 
-INSIDE = Path(inside.__file__).read_text(encoding="utf-8")
+INSIDE = Path(sandboxed.__file__).read_text(encoding="utf-8")
 PYTHON = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
 LIBRARIES = tuple(dict.fromkeys([sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"),
                                  f"{sys.base_prefix}/lib", "/lib", "/lib64", "/usr/lib",
@@ -41,7 +41,7 @@ def readable_paths()->tuple: # of (path, rights)
         for e in os.scandir(root):
             if e.name.endswith("-packages") or e.is_dir() and e.name.startswith("python"): continue
             may_list = e.is_dir() and root in listed
-            rows.append((e.path, inside.READ_FILE | inside.READ_DIR*may_list))
+            rows.append((e.path, sandboxed.READ_FILE | sandboxed.READ_DIR*may_list))
     return tuple(rows)
 
 def bubblewrap_command()->list:

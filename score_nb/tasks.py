@@ -177,7 +177,7 @@ from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import urlopen
 from .core import SettingError, check, named_seed
-from .answers import extract_answer, last_boxed
+from .answer_extraction import extract_answer, last_boxed
 from .grading import math_equal, program_passes
 from .programs import asked_by, completed, guarded, program_of
 
