@@ -38,7 +38,7 @@ style
 00_core 01_tasks 01b_real_tasks 01c_your_problems
 02_answers 02_equality 02_formulas 02_grading 02a_inside 02b_sandbox 02c_programs 02d_cache
 05a_report 05d_stored 16_code 17_cli 18_use 18a_export
-build check hooks colab elsewhere readme slow_cells style
+build check hooks colab elsewhere imports readme slow_cells style
 """.split()
 
 COMPREHENSIONS = ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp
