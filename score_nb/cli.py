@@ -389,22 +389,34 @@ def run_command(a):
     _say_given_up(late)
     print("look at:", *(Path(a.run)/file for file in LEFT))
 
-WARM = Group("warm-up", {
-    "run": (str, "runs/warmup", "run folder; its model/ is what to go on with, its adapter/ the same beside the old base"),
-    "n": (int, None, "training problems to take (default: all of the train split)"),
-    "solution": (str, None, "with --data: its column of worked solutions (default: solution)"),
-    "conversations": (str, None, "file of conversations in place of worked solutions: lists of turns in a column 'messages'"),
-    "steps": (int, 200, "updates at most (1 to 1000000)"),
-    "batch": (int, 16, "conversations an update, an even number"),
-    "lr": (float, 3e-4, "Adam's learning rate (1e-12 to 1)"),
-    "merged": (bool, True, "write model/, the base with the adapter added to its weights")})
-MEASURED = Group("how it is measured", {
-    "validation_n": (int, 64, "problems of the validation split (or as many as there are)"),
-    "every": (int, 20, "updates between measurements"),
-    "patience": (int, 3, "measurements without a better one, after which it ends"),
-    "attempts": (int, None, "attempts a problem; the last one counts (default: 1, or 2 with --conversations)")})
-WARM_DETAILS = Group("details of training", _options(TrainConfig, (
-    "max_norm", "max_rows", "tokens", "recompute", "adam_8bit", "save_every", "seed")) | LIMIT, common=False)
+WARM = Group(
+    "warm-up",
+    {"run": (
+         str, "runs/warmup",
+         "run folder; its model/ is what to go on with, its adapter/ the same beside the old base"),
+     "n": (int, None, "training problems to take (default: all of the train split)"),
+     "solution": (str, None, "with --data: its column of worked solutions (default: solution)"),
+     "conversations": (
+         str, None,
+         "file of conversations in place of worked solutions: lists of turns in a column "
+         "'messages'"),
+     "steps": (int, 200, "updates at most (1 to 1000000)"),
+     "batch": (int, 16, "conversations an update, an even number"),
+     "lr": (float, 3e-4, "Adam's learning rate (1e-12 to 1)"),
+     "merged": (bool, True, "write model/, the base with the adapter added to its weights")})
+MEASURED = Group(
+    "how it is measured",
+    {"validation_n": (int, 64, "problems of the validation split (or as many as there are)"),
+     "every": (int, 20, "updates between measurements"),
+     "patience": (int, 3, "measurements without a better one, after which it ends"),
+     "attempts": (
+         int, None,
+         "attempts a problem; the last one counts (default: 1, or 2 with --conversations)")})
+WARM_DETAILS = Group("details of training",
+                     _options(TrainConfig,
+                              ("max_norm", "max_rows", "tokens", "recompute", "adam_8bit",
+                               "save_every", "seed")) | LIMIT,
+                     common=False)
 
 def _warm_config(a):
     "The settings of a warm-up. Raises `SettingError`."
@@ -415,7 +427,8 @@ def _warm_config(a):
 def _lessons(a, task, problems):
     "The conversations to tune on. Raises `SettingError`."
     from score_nb.warmup import file_lessons, read_conversations, task_lessons
-    check(a.solution is None or a.data, "solution", a.solution, "goes with --data; name the file of the problems")
+    check(a.solution is None or a.data, "solution", a.solution,
+          "goes with --data; name the file of the problems")
     both = "does not go with --conversations; leave one out"
     check(a.solution is None or not a.conversations, "solution", a.solution, both)
     if a.conversations: return read_conversations(a.conversations)
@@ -423,19 +436,22 @@ def _lessons(a, task, problems):
     return file_lessons(task, problems, a.data, a.question or "question", a.solution or "solution")
 
 def warmup_command(a):
-    "Tune a model on worked solutions, where it is never right so that reward cannot begin. See the notebook 06a_warmup."
-    remedy = "4-bit weights cannot take an adapter up; give --no-merged too, then merge with 'score_nb merge'"
+    """Tune a model on worked solutions, where it is never right so that reward cannot begin. See
+    the notebook 06a_warmup."""
+    remedy = ("4-bit weights cannot take an adapter up; give --no-merged too, then merge with "
+              "'score_nb merge'")
     check(not (a.merged and a.load_in_4bit), "load_in_4bit", True, remedy)
     task, cfg = _task(a), _warm_config(a)
     from score_nb.warmup import Patience, best_measured, warmup
     every = task.load("validation")
-    held_out = task.load("validation", min(a.validation_n, len(every))) if a.validation_n > 0 else []
+    held_out = task.load("validation",
+                         min(a.validation_n, len(every))) if a.validation_n > 0 else []
     attempts = (2 if a.conversations else 1) if a.attempts is None else a.attempts
     watch = Patience(task, held_out, a.every, attempts, patience=a.patience)
     conversations = _lessons(a, task, task.load("train", a.n))
     policy = _policy(a, cfg.seed)
-    print(f"{len(conversations):,} conversations to learn from, at most {cfg.steps:,} updates of {a.batch}; "
-          f"measured on {len(held_out)} problems after every {a.every}")
+    print(f"{len(conversations):,} conversations to learn from, at most {cfg.steps:,} updates of "
+          f"{a.batch}; measured on {len(held_out)} problems after every {a.every}")
     warmup(policy, conversations, a.run, cfg, watch, a.merged)
     print(best_measured(watch, a.run))
     model = Path(a.run)/"model" if a.merged else f"{a.model} --adapter {Path(a.run)/'adapter'}"
@@ -715,10 +731,12 @@ COMMANDS = { # in the order of `score_nb --help`
     "run": Command(run_command, "SCoRe on your model and problems, in one command", WHOLE_RUN,
         "  score_nb run --data questions.jsonl --grader number --run runs/mine\n"
         "  score_nb run --preset gemma-2-2b-it-12gb --task math --attempts 3"),
-    "warmup": Command(warmup_command, "tune on right solutions first, where a model is never right", (MODEL, TASK, DATA, WARM, MEASURED, WARM_DETAILS),
+    "warmup": Command(warmup_command, "tune on right solutions first, where a model is never right",
+                      (MODEL, TASK, DATA, WARM, MEASURED, WARM_DETAILS),
         "  score_nb warmup --model google/gemma-3-270m --task gsm8k\n"
         "  score_nb warmup --model google/gemma-3-270m --data questions.jsonl --grader number"),
-    "train": Command(train_command, "train an adapter with one objective; --preset for a card", TRAIN,
+    "train": Command(train_command, "train an adapter with one objective; --preset for a card",
+                     TRAIN,
         "  score_nb train --objective stage_one --run runs/s1\n"
         "  score_nb train --adapter runs/s1/adapter --run runs/s2"),
     "plan": Command(plan_command, "what a training run will need of a card", TRAIN,
