@@ -71,8 +71,10 @@ def models(run, base_only):
     known = live/"models.txt"
     if not (known.is_file() and known.read_text() == key):
         known.unlink(missing_ok=True)
-        if base_only: score_nb("export", "--format", "onnx", "tiny", "--out", str(live/"base"))
-        else: score_nb("export", "--format", "onnx", str(run), "--out", str(live))
+        if base_only:
+            score_nb("export", "--format", "onnx", "tiny", "--out", str(live/"base"))
+        else:
+            score_nb("export", "--format", "onnx", str(run), "--out", str(live))
         known.write_text(key)
     settings = json.loads((run/"config.json").read_text(encoding="utf-8"))["settings"]
     chat = json.loads((live/"base"/"chat.json").read_text(encoding="utf-8"))
@@ -96,7 +98,8 @@ def arguments():
 
 def main():
     given = arguments()
-    if given.without_models: shutil.rmtree(live, ignore_errors=True)
+    if given.without_models:
+        shutil.rmtree(live, ignore_errors=True)
     else:
         live.mkdir(parents=True, exist_ok=True)
         run = given.run.resolve()
@@ -111,4 +114,5 @@ def main():
     checked = subprocess.run([sys.executable, docs/"check.py", given.out, "--links-only"])
     raise SystemExit(checked.returncode)
 
-if __name__ == "__main__": main()
+if __name__ == "__main__":
+    main()

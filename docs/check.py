@@ -19,9 +19,11 @@ class Links(html.parser.HTMLParser):
     def handle_starttag(self, tag, attributes):
         found = dict(attributes)
         self.anchors |= {found[name] for name in ("id", "name") if found.get(name)}
-        if tag in ("a", "area") and found.get("href"): self.links.append(found["href"])
+        if tag in ("a", "area") and found.get("href"):
+            self.links.append(found["href"])
         loads = tag == "link" and found.get("rel") in ("stylesheet", "icon", "modulepreload")
-        if loads and found.get("href"): self.loaded.append((tag, found["href"]))
+        if loads and found.get("href"):
+            self.loaded.append((tag, found["href"]))
         if tag in ("script", "img", "iframe") and found.get("src"):
             self.loaded.append((tag, found["src"]))
 
@@ -43,11 +45,13 @@ def check_links(site):
             target = place(site, page, link)
             if target is None:
                 strange = link in loaded and not link.startswith("data:")
-                if strange: wrong.append(f"{name} loads {link[:80]} from elsewhere")
+                if strange:
+                    wrong.append(f"{name} loads {link[:80]} from elsewhere")
                 continue
             count += 1
             file, anchor = target
-            if not file.is_file(): wrong.append(f"{name}: {link} is not there")
+            if not file.is_file():
+                wrong.append(f"{name}: {link} is not there")
             elif file in pages and anchor not in pages[file].anchors:
                 wrong.append(f"{name}: {link} names no anchor")
         files = [place(site, page, where) for tag, where in found.loaded if tag != "img"]
@@ -58,11 +62,13 @@ def check_links(site):
     print(f"{len(pages)} pages, {count:,} internal links; packed, as servers send it, the heaviest "
           f"({heaviest.relative_to(site)}) has {heavy[heaviest]/1000:.0f} kB besides its pictures, "
           f"and the search index, fetched once, {index/1000:.0f} kB")
-    if heavy[heaviest] > 300_000: wrong.append(f"{heaviest.relative_to(site)} is too heavy")
+    if heavy[heaviest] > 300_000:
+        wrong.append(f"{heaviest.relative_to(site)} is too heavy")
     return wrong
 
 @functools.cache
-def packed(file): return len(gzip.compress(file.read_bytes(), 6))
+def packed(file):
+    return len(gzip.compress(file.read_bytes(), 6))
 
 # ---- a Chromium
 
@@ -85,11 +91,13 @@ class Browser:
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         attached = self.call("Target.attachToTarget", targetId=target, flatten=True)
         self.session = attached["sessionId"]
-        for domain in ("Page", "Runtime", "Log", "Network"): self.call(f"{domain}.enable")
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.call(f"{domain}.enable")
 
     def message(self):
         "The next message."
-        while b"\0" not in self.rest: self.rest += os.read(self.into, 1 << 20)
+        while b"\0" not in self.rest:
+            self.rest += os.read(self.into, 1 << 20)
         first, _, self.rest = self.rest.partition(b"\0")
         return json.loads(first)
 
@@ -97,9 +105,11 @@ class Browser:
         "Call a method of the protocol; events that come meanwhile are noted."
         self.number += 1
         request = dict(id=self.number, method=method, params=params)
-        if self.session: request["sessionId"] = self.session
+        if self.session:
+            request["sessionId"] = self.session
         os.write(self.out, json.dumps(request).encode() + b"\0")
-        while (answer := self.message()).get("id") != self.number: self.note(answer)
+        while (answer := self.message()).get("id") != self.number:
+            self.note(answer)
         if "error" in answer: raise RuntimeError(f"{method}: {answer['error']}")
         return answer["result"]
 
@@ -157,7 +167,8 @@ class Browser:
         self.folder.cleanup()
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_): pass
+    def log_message(self, *_):
+        pass
 
 def serve(site):
     "The site on a free port of this machine, as any plain server has it."
@@ -293,7 +304,8 @@ def check_live(program, site, run, count, pictures):
         check_download(site)
         check_use(browser, address)
         check_run(browser)
-        if pictures: browser.picture(pictures/"live-1280.png")
+        if pictures:
+            browser.picture(pictures/"live-1280.png")
         questions = browser.value("page.problems.map(one => questionOf(one, page.wordings))")
         from score_nb.tasks import get_task
         others = [problem.question for problem in get_task("equations").load("train", 1000)]
@@ -301,12 +313,14 @@ def check_live(program, site, run, count, pictures):
         check_answers(browser, run, questions[:count])
         some = pages if count >= 100 else pages[::6]
         check_widths(browser, address, ["", "live/", "course/", *some, "api/rollout/"])
-        if pictures: pictured(browser, address, pictures)
+        if pictures:
+            pictured(browser, address, pictures)
         errors = [line for line in browser.said if not line.startswith(("log", "info", "debug"))]
         assert not errors, errors
         print("console: nothing")
         check_without(browser, address)
-    finally: browser.close()
+    finally:
+        browser.close()
 
 def pictured(browser, address, folder):
     "Screenshots, to be looked at."
@@ -347,4 +361,5 @@ def main():
     if not models.is_file(): return print("the site has no models: the live page is not tried")
     check_live(program, given.site.resolve(), given.run.resolve(), given.problems, given.pictures)
 
-if __name__ == "__main__": main()
+if __name__ == "__main__":
+    main()

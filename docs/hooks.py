@@ -36,12 +36,15 @@ def facts(name):
 def page_of(link, here, folder):
     "Where a link of a text in `folder` leads, seen from the page `here`; one elsewhere stays."
     target, _, anchor = link.partition("#")
-    if "://" in target or not target: page = target
+    if "://" in target or not target:
+        page = target
     else:
         place = posixpath.normpath(posixpath.join(folder, target))
         page = places.get(place)
-        if page is None: page = f"{SOURCE}/{place}"
-        else: page = posixpath.relpath(page, posixpath.dirname(here) or ".")
+        if page is None:
+            page = f"{SOURCE}/{place}"
+        else:
+            page = posixpath.relpath(page, posixpath.dirname(here) or ".")
     return page + ("#" + slug(anchor) if anchor else "")
 
 def slug(anchor):
@@ -54,17 +57,20 @@ LIST = re.compile(r"^ {0,3}(?:[-*]|\d+\.) ")
 
 def prose(text, here, folder="nbs"):
     "A text of a notebook as MkDocs wants it: links to pages, an empty line before a list."
-    def linked(match): return f"]({page_of(match[1], here, folder)})"
+    def linked(match):
+        return f"]({page_of(match[1], here, folder)})"
     lines, fenced = [], False
     for line in text.splitlines():
-        if line.startswith("```"): fenced = not fenced
+        if line.startswith("```"):
+            fenced = not fenced
         before = lines[-1] if lines else ""
         if not fenced:
             code = re.split(r"(`[^`]*`)", line)
             code[::2] = [LINK.sub(linked, ELSEWHERE.sub(r"\1", part)) for part in code[::2]]
             line = "".join(code).replace("<details>", '<details markdown="1">')
             inside = not before.strip() or LIST.match(before) or before.startswith("  ")
-            if LIST.match(line) and not inside: lines.append("")
+            if LIST.match(line) and not inside:
+                lines.append("")
         lines.append(line)
     return "\n".join(lines)
 
@@ -84,7 +90,8 @@ def picture(data, name, about):
 def shown(output, name, about, here):
     "An output of a cell."
     data, unsearched = output.get("data", {}), 'class="output" data-search-exclude'
-    def text(kind): return "".join(data[kind])
+    def text(kind):
+        return "".join(data[kind])
     if "image/png" in data: return picture(text("image/png"), name, about)
     if "image/svg+xml" in data: return keep(f'<div {unsearched}>{text("image/svg+xml")}</div>')
     if "text/markdown" in data: return prose(text("text/markdown"), here)
@@ -105,9 +112,11 @@ def markdown_of(notebook, here):
         elif not {"hide", "default_exp"} & words.keys():
             code = re.sub(r"^#\s*\|.*\n?", "", source, flags=re.M).strip("\n")
             title = f"score_nb.{words['export'] or module}" if "export" in words else ""
-            if {"slow", "gpu"} & words.keys(): title = "by hand, it takes long"
+            if {"slow", "gpu"} & words.keys():
+                title = "by hand, it takes long"
             mark = f'{{.python title="{title}"}}' if title else "python"
-            if "echo" not in words: parts.append(f"````{mark}\n{code}\n````")
+            if "echo" not in words:
+                parts.append(f"````{mark}\n{code}\n````")
             for result in merged(results):
                 count += 1
                 parts.append(shown(result, f"{Path(notebook).stem}-{count}", about, here))
@@ -118,8 +127,10 @@ def merged(results):
     whole = []
     for result in results:
         goes_on = whole and "text" in result and "text" in whole[-1]
-        if goes_on: whole[-1]["text"] = [*whole[-1]["text"], *result["text"]]
-        else: whole.append(dict(result))
+        if goes_on:
+            whole[-1]["text"] = [*whole[-1]["text"], *result["text"]]
+        else:
+            whole.append(dict(result))
     return whole
 
 def path_page(names):
@@ -161,7 +172,8 @@ def documented(node, said):
             if isinstance(item, ast.AnnAssign):
                 name = ast.unparse(item.target)
                 found.append((name, item.annotation, item.value, item.end_lineno))
-            if getattr(item, "name", "") == "__init__": found += arguments(item)
+            if getattr(item, "name", "") == "__init__":
+                found += arguments(item)
     last = {line: name for name, _, _, line in found} # a line's comment is that of its last name
     return [(name, kind, default, said.get(line, "") if last[line] == name else "")
             for name, kind, default, line in found]
@@ -192,7 +204,8 @@ def entry(node, said, level="##"):
     lines += [ast.get_docstring(node) or "", "", *rows(documented(node, said))]
     for inner in node.body if isinstance(node, ast.ClassDef) else []:
         public = isinstance(inner, ast.FunctionDef) and not inner.name.startswith("_")
-        if public: lines += ["", *entry(inner, said, "###")]
+        if public:
+            lines += ["", *entry(inner, said, "###")]
     return lines
 
 def api_page(module):
@@ -204,11 +217,13 @@ def api_page(module):
     public = ast.literal_eval(known) if known else []
     links = ", ".join(f"[{facts(page)[0]}](../course/{page}.md)" for page in pages)
     lines = [f"# score_nb.{module}", "", ast.get_docstring(tree) or "", ""]
-    if links: lines.append(f"Explained on {links}.")
+    if links:
+        lines.append(f"Explained on {links}.")
     said = comments(text)
     for node in tree.body:
         named = isinstance(node, (ast.FunctionDef, ast.ClassDef))
-        if named and node.name in public: lines += ["", *entry(node, said)]
+        if named and node.name in public:
+            lines += ["", *entry(node, said)]
     return "\n".join(lines)
 
 def modules(names):
@@ -216,7 +231,8 @@ def modules(names):
     first = {}
     for path in sorted((root/"score_nb").glob("[!_]*.py")):
         page = re.search(r"^# %% \.\./nbs/(\w+)\.ipynb", path.read_text(encoding="utf-8"), re.M)
-        if page: first[path.stem] = names.index(page[1]) if page[1] in names else len(names)
+        if page:
+            first[path.stem] = names.index(page[1]) if page[1] in names else len(names)
     return sorted(first, key=first.get)
 
 def api_index(names):
@@ -296,7 +312,8 @@ def on_page_content(text, page, config, files):
     "Outputs and formulas, put in their places."
     text = lighter(text)
     base = "../" * len(page.url.rstrip("/").split("/")) if page.url.strip("/") else ""
-    def output(match): return outputs[match[1]].replace("{base}", base)
+    def output(match):
+        return outputs[match[1]].replace("{base}", base)
     text = re.sub(r'<div id="(output-\d+)"></div>', output, text)
     return re.sub(r'<(div|span) class="arithmatex">(.*?)</\1>', mathml, text, flags=re.S)
 

@@ -41,7 +41,8 @@ class PositionKVCache:
         have, (B, H, _, D) = self.store.get(name), new.shape
         if have is None or have.shape[1] < self.upto:
             self.store[name] = new.new_zeros(B, -(-self.upto//64)*64, H, D)
-            if have is not None: self.store[name][:, :have.shape[1]] = have
+            if have is not None:
+                self.store[name][:, :have.shape[1]] = have
             have = self.store[name]
         have[self.rows, self.pos] = new.transpose(1, 2)
         return have[:, :self.upto].transpose(1, 2)
@@ -58,7 +59,8 @@ class PositionKVCache:
     def cat(parts:list)->"PositionKVCache":
         "The rows of several caches."
         slots = max(x.shape[1] for p in parts for x in p.store.values())
-        def wide(x): return torch.nn.functional.pad(x, (0, 0, 0, 0, 0, slots - x.shape[1]))
+        def wide(x):
+            return torch.nn.functional.pad(x, (0, 0, 0, 0, 0, slots - x.shape[1]))
         names = parts[0].store
         return PositionKVCache({name: torch.cat([wide(p.store[name]) for p in parts]) for name in names})
 
@@ -84,8 +86,9 @@ def own_masks(
     known = inspect.signature(create_masks_for_generate).parameters # they changed over the versions
     masks = create_masks_for_generate(**{k: v for k, v in asked.items() if k in known})
     for kind, sees in (masks if isinstance(masks, dict) else {"its": masks}).items():
-        check(callable(sees), "model", name or config.model_type, f"its {kind} layers keep a running state in "
-              "place of keys and values, so rows of a batch cannot be read in pieces; use a transformer")
+        check(callable(sees), "model", name or config.model_type,
+              f"its {kind} layers keep a running state in place of keys and values, so rows of a "
+              f"batch cannot be read in pieces; use a transformer")
     return masks
 
 def attention_mask(
@@ -96,7 +99,8 @@ def attention_mask(
 ): # (B, 1, q, upto), or a dict of them: 0 where a slot is seen, the lowest number where it is not
     "Additive masks by position."
     slots = torch.arange(upto, device=pos.device)[None, None, None]
-    first = torch.zeros((), dtype=torch.long, device=pos.device) # no mask here tells rows or heads apart
+    # no mask here tells rows or heads apart
+    first = torch.zeros((), dtype=torch.long, device=pos.device)
     def additive(sees):
         seen = sees(first, first, pos[:, None, :, None], slots)
         open_ = torch.zeros(seen.shape, dtype=dtype, device=pos.device)
@@ -142,9 +146,12 @@ def logit_scale(
     "What its logits are to its head's product: a simple fraction where one is near. Measured."
     hidden = []
     hook = model.body.register_forward_hook(lambda *args: hidden.append(args[-1][0]))
-    try: logits = model.lm(input_ids=some_text(model, 16), use_cache=False).logits.double()
-    finally: hook.remove()
-    if model.softcap: logits = model.softcap*torch.atanh(logits/model.softcap)
+    try:
+        logits = model.lm(input_ids=some_text(model, 16), use_cache=False).logits.double()
+    finally:
+        hook.remove()
+    if model.softcap:
+        logits = model.softcap*torch.atanh(logits/model.softcap)
     product = model.head(hidden[0]).double()
     s = float((logits*product).sum()/product.square().sum())
     simple = Fraction(s).limit_denominator(1000) if abs(s) < 1e6 else 0
@@ -166,7 +173,8 @@ def logits_of(
 )->Tensor: # (…, V) float32
     "Logits as the model's own forward pass has them: scale and soft cap included."
     z = model.head(h).float()
-    if model.scale != 1: z = z*model.scale
+    if model.scale != 1:
+        z = z*model.scale
     return z if model.softcap is None else model.softcap*torch.tanh(z/model.softcap)
 
 def forward_cached(
@@ -194,15 +202,21 @@ def check_kind(
     config, # of the language model
     name:str="", # of the model
 ):
-    "Whether an architecture can be read in pieces at all, before any weight is loaded. Raises `SettingError`."
-    kind, name, remedy = config.model_type, name or config.model_type, "use a model of another architecture"
+    """Whether an architecture can be read in pieces at all, before any weight is loaded. Raises
+    `SettingError`."""
+    kind = config.model_type
+    name = name or config.model_type
+    remedy = "use a model of another architecture"
     heads = getattr(config, "num_attention_heads", None)
-    check(heads, "model", name, f"{kind} has no attention heads, and so no keys and values; {remedy}")
+    check(heads, "model", name,
+          f"{kind} has no attention heads, and so no keys and values; {remedy}")
     biased = kind == "bloom" or getattr(config, "alibi", False)
-    check(not biased, "model", name, f"{kind} makes its position biases from a mask over slots; {remedy}")
+    check(not biased, "model", name,
+          f"{kind} makes its position biases from a mask over slots; {remedy}")
     for field in FIXED:
-        check(not getattr(config, field, None), "model", name, f"{kind} builds {field} into its layers, "
-              f"where it counts slots and not positions; {remedy}")
+        check(not getattr(config, field, None), "model", name,
+              f"{kind} builds {field} into its layers, where it counts slots and not positions; "
+              f"{remedy}")
     own_masks(config, name=name)
 
 @contextmanager
@@ -212,11 +226,14 @@ def narrow(
 ):
     "Inside, windows are `width` tokens wide, so that a short text shows whether they are kept."
     wide = {k: v for k in WINDOWS if (v := getattr(model.config, k, None)) and v > width}
-    for k in wide: setattr(model.config, k, width)
+    for k in wide:
+        setattr(model.config, k, width)
     model.__dict__.pop("masks", None)
-    try: yield
+    try:
+        yield
     finally:
-        for k, v in wide.items(): setattr(model.config, k, v)
+        for k, v in wide.items():
+            setattr(model.config, k, v)
         model.__dict__.pop("masks", None)
 
 def plainly(model:CausalLM, rows:list)->list:
@@ -236,7 +253,8 @@ def in_pieces(model:CausalLM, rows:list)->list:
     for piece in PIECES:
         pos = seen[:, None] + torch.arange(max(piece), device=ids.device)
         h = forward_cached(model, ids.gather(1, pos), pos, cache, model.body)
-        for row, n in enumerate(piece): logits[row].append(logits_of(model, h[row, :n]))
+        for row, n in enumerate(piece):
+            logits[row].append(logits_of(model, h[row, :n]))
         seen = seen + torch.tensor(piece, device=ids.device)
     return [torch.cat(parts) for parts in logits]
 
@@ -262,20 +280,25 @@ def check_computed(
     rows = [some_text(model, sum(piece[row] for piece in PIECES), row) for row in range(2)]
     with narrow(model):
         judges = plainly(model, rows)
-        for way, logits in (("in a padded batch", in_a_batch), ("in pieces, through the cache", in_pieces)):
-            try: gaps[way] = max(map(apart, logits(model, rows), judges, [exact]*2))
-            except SettingError: raise
+        for way, logits in (("in a padded batch", in_a_batch),
+                            ("in pieces, through the cache", in_pieces)):
+            try:
+                gaps[way] = max(map(apart, logits(model, rows), judges, [exact]*2))
+            except SettingError:
+                raise
             except Exception as e:
                 reason = (str(e).strip() or repr(e)).splitlines()[0][:100]
                 raise SettingError("model", model.name, f"{kind} cannot be read {way} ({reason}); "
                                    "use a model of another architecture") from e
-            check(gaps[way] <= most, "model", model.name, f"{kind} computes something else {way}: its "
-                  f"log-probs are {gaps[way]:.2g} nats off its own forward pass (at most {most:g}); "
-                  "use a model of another architecture")
+            check(gaps[way] <= most, "model", model.name,
+                  f"{kind} computes something else {way}: its log-probs are {gaps[way]:.2g} nats "
+                  f"off its own forward pass (at most {most:g}); use a model of another "
+                  f"architecture")
     return gaps
 
 # %% ../nbs/02d_cache.ipynb #x457e2da
-CHANGING = "dynamic", "longrope" # kinds of rotary positions whose frequencies depend on a text's length
+# kinds of rotary positions whose frequencies depend on a text's length
+CHANGING = "dynamic", "longrope"
 
 def positions(
     config, # of the language model
@@ -283,6 +306,8 @@ def positions(
     "How long a text may be for the model to be computed alike, whole and in pieces."
     most = getattr(config, "max_position_embeddings", None) or getattr(config, "max_seq_len", None)
     rope = getattr(config, "rope_parameters", None) or {}
-    each = [rope, *(v for v in rope.values() if isinstance(v, dict))] # Gemma 3 has one for each kind of layer
-    original = [r.get("original_max_position_embeddings") for r in each if r.get("rope_type") in CHANGING]
+    # Gemma 3 has one for each kind of layer
+    each = [rope, *(v for v in rope.values() if isinstance(v, dict))]
+    original = [r.get("original_max_position_embeddings") for r in each
+                if r.get("rope_type") in CHANGING]
     return min((n for n in (most, *original) if n), default=None)

@@ -69,9 +69,12 @@ def _whole(words):
             fits = open_place == 0 or (open_place >= 20 and group % 10 == 0 and value < 10)
             if not fits: return None
             group += value
-        elif word == "hundred" and group: group *= 100
-        elif word in NUMBERS and group: total, group = total + group*NUMBERS[word], 0
-        else: return None
+        elif word == "hundred" and group:
+            group *= 100
+        elif word in NUMBERS and group:
+            total, group = total + group*NUMBERS[word], 0
+        else:
+            return None
     return total + group if words else None
 
 def spoken(
@@ -79,7 +82,8 @@ def spoken(
 )->Fraction: # None if they say no number
     "A number in English words, up to trillions, with one fraction at its end."
     words = re.findall("[a-z]+", text.lower())
-    if len(words) > 1: words = ["one" if w in ("a", "an") else w for w in words]
+    if len(words) > 1:
+        words = ["one" if w in ("a", "an") else w for w in words]
     size = PARTS.get(words[-1].removesuffix("s")) if words else None
     if size is None or len(words) < 2: return _whole([w for w in words if w != "and"])
     cut = words.index("and") if "and" in words else 0
@@ -92,12 +96,15 @@ def _script(m):
     "Small raised or lowered digits."
     mark = "_" if "₀" <= m[0][0] <= "₉" else "^"
     return f"{mark}{{{unicodedata.normalize('NFKC', m[0])}}}".replace("−", "-")
-def _half(m): return r"\frac{{{}}}{{{}}}".format(*unicodedata.normalize("NFKC", m[0]).split("⁄"))
+def _half(m):
+    return r"\frac{{{}}}{{{}}}".format(*unicodedata.normalize("NFKC", m[0]).split("⁄"))
 def _command(m):
     word = {"infinity": "infty", "inf": "infty", "oo": "infty"}.get(m[1], m[1])
     return m[0] if word is None else f"\\{word} "
-def _amount(m): return f"{Fraction(m[1])*NUMBERS[m[3].lower()]}{m[2] or ''}"
-def _unit(m): return "" if is_unit(m[0]) else m[0]
+def _amount(m):
+    return f"{Fraction(m[1])*NUMBERS[m[3].lower()]}{m[2] or ''}"
+def _unit(m):
+    return "" if is_unit(m[0]) else m[0]
 def _spoken(m):
     number = spoken(m[1])
     return m[0] if number is None else str(number)
@@ -115,7 +122,8 @@ def _between(m):
     return f"{ends[0]} {turned} {name} {high} {ends[1]}"
 _SIGN = r"(<|>|\\[lg]e(?:q(?:slant)?)?(?![a-z]))"
 _BOUND, _AND = r"([^,<>]{1,99}?)", r" ?(?:\\text\{ ?and ?\}|\band\b) ?"
-def _together(m): return m[0].replace(" ", "")
+def _together(m):
+    return m[0].replace(" ", "")
 
 _SIGNS = str.maketrans({
     "−": "-", "–": "-", "÷": "/", "⁄": "/", "％": "%", "∗": "*", "°": r"^\circ ", "×": r"\times ",
@@ -152,7 +160,8 @@ SPELLING = tuple((re.compile(p), new) for p, new in (
     (r"^(?:\\text\{)?(?!an?\b\W*$|A\b\W*$)([a-zA-Z]+(?:[ -]{1,3}[a-zA-Z]+){0,19})\}?\.?$",
         _spoken), # one half
     (rf"^([a-zA-Z]) ?{_SIGN} ?{_BOUND}{_AND}\1 ?{_SIGN} ?{_BOUND}$", _between), # x>2 and x<5
-    (rf"(?<![\w.,])(\d{{1,9}}(?:\.\d{{1,9}})?)[\s~]?(\\text\{{)?\s?((?i:{'|'.join(NUMBERS)}))(?![a-zA-Z])",
+    (r"(?<![\w.,])(\d{1,9}(?:\.\d{1,9})?)[\s~]?(\\text\{)?\s?"
+     rf"((?i:{'|'.join(NUMBERS)}))(?![a-zA-Z])",
         _amount), # 2 million
     (r"\\text\{\s*(?:,\s*)?(?:and|or)\s*\}|(?<=[\s,])(?:and|or)(?=[\s\\])", ","), # 1 or 2: a list
     (r"\\text\{([^a-zA-Z{}]*|(?:\s*\w,)+\s*\w\s*)\}",
@@ -201,7 +210,8 @@ SPELLING = tuple((re.compile(p), new) for p, new in (
     (r"(\d+\.?\d*)[eE]([-+]?\d{1,3})\s*$",                 r"\1\\times 10^{\2}"), # 4.5e4
     (r"(?<=\d)\s*(?:[xX*]|\\cdot)\s*(?=10\^)",             r"\\times "),        # 4.5 x 10^4
     (r"\*",                                                r"\\cdot "),
-    (rf"(?<=[\d}}).!])(?: ?{_TEXT}| [A-Za-z]+\.?|[A-Za-z]{{2,}}\.?){_MORE} ?$|(?<=[\w }}]){_TEXT}(?:\^\{{[23]\}})? ?$",
+    (rf"(?<=[\d}}).!])(?: ?{_TEXT}| [A-Za-z]+\.?|[A-Za-z]{{2,}}\.?){_MORE} ?$"
+     rf"|(?<=[\w }}]){_TEXT}(?:\^\{{[23]\}})? ?$",
         _unit), # 15 cm^2
     (r"(?<![\d.,])\d{1,3}(?: \d{3})+(?![\d,])",            _together),          # 58 500
     (r"(?<![\d.])(\d+) (\d+)\s*/\s*(\d+)",                 r"\1\\frac{\2}{\3}"), # 1 1/2
@@ -219,7 +229,8 @@ def tidy(
 )->str:
     "The same answer in one spelling: the rules of `SPELLING`, from top to bottom."
     answer = answer.translate(_SIGNS)
-    for pattern, new in SPELLING: answer = pattern.sub(new, answer)
+    for pattern, new in SPELLING:
+        answer = pattern.sub(new, answer)
     return answer.strip()
 
 # %% ../nbs/02_equality.ipynb #cell-15
@@ -255,7 +266,8 @@ def plain_number(
         x = Fraction(whole or "0")
         x = x/int(c) if c else x + Fraction(int(a), int(b)) if a else x
         return (-1 if sign == "-" else 1)*x*Fraction(10)**int(e or 0), bool(percent)
-    except (ValueError, ZeroDivisionError): return None
+    except (ValueError, ZeroDivisionError):
+        return None
 
 def same_number(
     x:tuple, # as `plain_number` returns it
@@ -301,10 +313,12 @@ def split(
         if depth == 0 and token in marks:
             found.append(token)
             pieces.append("")
-        else: pieces[-1] += token
+        else:
+            pieces[-1] += token
     return [p.strip() for p in pieces], tuple(found)
 
-_MATRIX = re.compile(r"\\begin\{[pbvBV]?(?:matrix|array)\}(?:\{[lcr|]*\})?(.*)\\end\{[a-zA-Z]+\}", re.S)
+_MATRIX = re.compile(
+    r"\\begin\{[pbvBV]?(?:matrix|array)\}(?:\{[lcr|]*\})?(.*)\\end\{[a-zA-Z]+\}", re.S)
 _BASE = re.compile(r"([-+]?[\dA-Z]+(?:\.[\dA-Z]+)?)_\{(?:\\text\{)?(\w+)\}{1,2}")
 _BRACKETS = re.compile(r"(\\\{|[(\[])(.*)(\\\}|[)\]])", re.S)
 _EITHER = {r"\pm": "+-", r"\mp": "-+"}
@@ -406,10 +420,13 @@ def as_interval(
         ends = [Form("bracket", form.text, side, ("(", ")")) for side in sides]
         return Form("union", form.text, tuple(ends))
     if form.kind != "relation" or not set(form.marks) <= set(_TURNED): return None
-    if form.marks[0] in (">", r"\ge"): form = turned(form)
+    if form.marks[0] in (">", r"\ge"):
+        form = turned(form)
     sides, marks = list(form.parts), list(form.marks)
-    if len(sides) == 2 and is_name(sides[0]): sides, marks = [_BELOW_ALL, *sides], ["<", *marks]
-    elif len(sides) == 2: sides, marks = [*sides, _ABOVE_ALL], [*marks, "<"]
+    if len(sides) == 2 and is_name(sides[0]):
+        sides, marks = [_BELOW_ALL, *sides], ["<", *marks]
+    elif len(sides) == 2:
+        sides, marks = [*sides, _ABOVE_ALL], [*marks, "<"]
     solved = len(sides) == 3 and set(marks) <= set(_END) and is_name(sides[1])
     outer = unknowns(f"{sides[0].text} {sides[-1].text}")
     if not solved or unknowns(sides[1].text) & outer: return None
@@ -480,7 +497,8 @@ def _is_solution(form):
     name, value = unnamed(form)
     return name.endswith(")") or r"\in" in form.marks or not unknowns(value.text)
 
-def _is_calculation(form): return set(form.marks) == {"="} and not unknowns(form.text)
+def _is_calculation(form):
+    return set(form.marks) == {"="} and not unknowns(form.text)
 
 def _steps(form, judge):
     "Whether the steps of a chain of equations are true; those with unknowns in them are not asked."
@@ -502,9 +520,12 @@ def _unordered(a, b, judge):
     left, undecided = list(b), False
     for x in a:
         verdicts = [same_form(x, y, judge) for y in left]
-        if True in verdicts: del left[verdicts.index(True)]
-        elif None in verdicts: undecided = True
-        else: return False
+        if True in verdicts:
+            del left[verdicts.index(True)]
+        elif None in verdicts:
+            undecided = True
+        else:
+            return False
     return None if undecided else True
 
 def _lists(a, b, judge):
@@ -532,7 +553,8 @@ def _relations(a, b, judge):
         verdicts += [judge.equation(a, x) for x in ways]
     return any_of(verdicts)
 
-def _ordered(a, b, judge): return a.marks == b.marks and _pairwise(a.parts, b.parts, judge)
+def _ordered(a, b, judge):
+    return a.marks == b.marks and _pairwise(a.parts, b.parts, judge)
 def _matrices(a, b, judge):
     "Row by row; a column or row may come as a point, and a matrix as [[1, 2], [3, 4]]."
     if b.kind == "matrix": return _ordered(a, b, judge)
@@ -547,9 +569,12 @@ def _ratios(a, b, judge):
     two = len(a.parts) == 2
     return two and judge.value(r"\frac{{{}}}{{{}}}".format(*(p.text for p in a.parts)), b.text)
 
-def _values(a, b, judge): return judge.value(a.text, b.text)
-def _different(a, b, judge): return False # words that are not spelt alike
-def _unions(a, b, judge): return _unordered(a.parts, b.parts, judge)
+def _values(a, b, judge):
+    return judge.value(a.text, b.text)
+def _different(a, b, judge):
+    return False # words that are not spelt alike
+def _unions(a, b, judge):
+    return _unordered(a.parts, b.parts, judge)
 def _bases(a, b, judge):
     "Numbers in a base; the answer may leave the base out."
     return a.marks == b.marks if b.kind == "base" else a.marks[0] == b.text
@@ -592,7 +617,8 @@ def formulas(
 
 _OPERAND = r"(\d+|[a-zA-Z]|\\pi|\\sqrt\{[^{}]*\}|\([^()]*\))"
 _DIVISION = re.compile(rf"(?<![\w.}})^]){_OPERAND}/{_OPERAND}(?![\w(^!])")
-def _fraction(m): return r"\frac{{{}}}{{{}}}".format(*(side.strip("()") for side in m.groups()))
+def _fraction(m):
+    return r"\frac{{{}}}{{{}}}".format(*(side.strip("()") for side in m.groups()))
 
 def _spelt(form):
     "One text for all spellings of a form; a decimal and a fraction stay two."

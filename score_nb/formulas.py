@@ -57,18 +57,24 @@ def _factors(tree):
     above, below, nodes = [], [], [(tree, True)]
     while nodes:
         node, up = nodes.pop()
-        if node.is_Mul: nodes += [(f, up) for f in _written(node.args)]
-        elif node.is_Pow and node.args[1] == -1: nodes.append((node.args[0], not up))
-        else: (above if up else below).append(node)
+        if node.is_Mul:
+            nodes += [(f, up) for f in _written(node.args)]
+        elif node.is_Pow and node.args[1] == -1:
+            nodes.append((node.args[0], not up))
+        else:
+            (above if up else below).append(node)
     return above, below
 
 def _written(args):
     "The factors of a product, without the 1 above the line of 1/x."
     return args[1:] if len(args) == 2 and args[0] == 1 and _is_inverse(args[1]) else args
 
-def _is_inverse(tree): return tree.is_Pow and tree.args[1] == -1
-def _literal(tree): return tree.is_Rational or tree.is_Float
-def _constant(tree): return all(s.name == "i" for s in tree.free_symbols)
+def _is_inverse(tree):
+    return tree.is_Pow and tree.args[1] == -1
+def _literal(tree):
+    return tree.is_Rational or tree.is_Float
+def _constant(tree):
+    return all(s.name == "i" for s in tree.free_symbols)
 
 def _single_factors(factors):
     "Whether no two factors could be multiplied: 2\\sqrt3 x, but not 2·3, \\sqrt2\\sqrt3 or x·x."
@@ -79,7 +85,8 @@ def _single_factors(factors):
     symbols = [b for b in bases if b.is_Symbol]
     return max(map(len, (literals, roots, sums))) <= 1 and len(symbols) == len(set(symbols))
 
-def _is_whole_power(tree): return tree.is_Pow and tree.args[1].is_Integer and tree.args[1] > 1
+def _is_whole_power(tree):
+    return tree.is_Pow and tree.args[1].is_Integer and tree.args[1] > 1
 
 def _simple_power(base, exponent):
     "Whether a power is one of an unknown, of \\pi, e or a function, or a root in lowest terms."
@@ -117,7 +124,8 @@ def evaluated(tree):
 def _values(tree, symbols):
     "The values at `POINTS`; a number has one value."
     if not symbols: return [tree.evalf(DIGITS)]
-    def place(point): return {s: Rational(point[i % 3]) + i//3 for i, s in enumerate(symbols)}
+    def place(point):
+        return {s: Rational(point[i % 3]) + i//3 for i, s in enumerate(symbols)}
     return [tree.xreplace(place(point)).evalf(DIGITS) for point in POINTS]
 
 def _near(u, v):
@@ -166,13 +174,17 @@ class ExactJudge(QuickJudge):
     def value(self, a, b, worked=True):
         quick = super().value(a, b)
         if quick is not None: return quick
-        try: x, y = read(a), read(b)
-        except Exception: return False # one of them is no formula, and they are not spelt alike
+        try:
+            x, y = read(a), read(b)
+        except Exception:
+            return False # one of them is no formula, and they are not spelt alike
         if worked and worked_out(x) and not worked_out(y): return False
         return factors(y) >= factors(x) and (equal(x, y) or rounded(x, b))
     def equation(self, a, b):
-        try: x, y = (read(f.parts[0].text) - read(f.parts[1].text) for f in (a, b))
-        except Exception: return False
+        try:
+            x, y = (read(f.parts[0].text) - read(f.parts[1].text) for f in (a, b))
+        except Exception:
+            return False
         return proportional(x, y, positive=a.marks[0] not in ("=", r"\ne"))
 
 def same_answer(
@@ -185,12 +197,14 @@ def same_answer(
 
 # %% ../nbs/02_formulas.ipynb #cell-30
 def serve():
-    "A worker's life: a question a line in, an answer a line out, until the pipe closes."
+    "A worker's life: one question per line in, one answer per line out, until the pipe closes."
     logging.disable(logging.CRITICAL)
     answers, sys.stdout = sys.stdout, sys.stderr # whatever is printed meanwhile is no answer
     for kind, most in ((resource.RLIMIT_AS, 2**30), (resource.RLIMIT_CORE, 0)):
-        try: resource.setrlimit(kind, (most, resource.getrlimit(kind)[1]))
-        except (OSError, ValueError): pass # a system without this limit
+        try:
+            resource.setrlimit(kind, (most, resource.getrlimit(kind)[1]))
+        except (OSError, ValueError):
+            pass # a system without this limit
     def say(x):
         answers.write(json.dumps(x) + "\n")
         answers.flush()
@@ -198,7 +212,9 @@ def serve():
     for line in sys.stdin:
         a, b, question, limit = json.loads(line)
         signal.setitimer(signal.ITIMER_PROF, limit) # nobody handles SIGPROF: it ends this process
-        try: right = same_answer(a, b, question)
-        except Exception: right = False # a RecursionError or a MemoryError
+        try:
+            right = same_answer(a, b, question)
+        except Exception:
+            right = False # a RecursionError or a MemoryError
         signal.setitimer(signal.ITIMER_PROF, 0)
         say(right)

@@ -201,7 +201,8 @@ def episode_to_read(
     attempts = []
     for k in (1, 2):
         verdict = "right" if one.reward[0, k - 1] else "wrong"
-        if one.truncated[0, k - 1]: verdict = "cut off"
+        if one.truncated[0, k - 1]:
+            verdict = "cut off"
         attempts.append((one.texts(policy.tokenizer, k)[0], verdict))
     return dict(question=problem.question, reference=problem.answer, attempts=attempts)
 

@@ -25,14 +25,17 @@ class Problem:
 class Task:
     "A source of problems with its prompts and its grade. Subclasses fill in the blanks."
     name:str="" # how `get_task` finds it
-    correction:str="" # the user turn before every attempt but the first: it never says whether the last attempt was right
+    # the user turn before every attempt but the first: it never says whether the last attempt was
+    # right
+    correction:str=""
     length:int=512 # tokens an attempt may take, where the user does not say
     workers:int=0 # gradings that may run beside the sampling; 0 where grading takes no time
 
     def __init__(self,
         data_dir=None, # folder of the task's files, for a task that reads any
     ):
-        check(data_dir is None, "data_dir", data_dir, f"{self.name} makes its own problems; leave it out")
+        check(data_dir is None, "data_dir", data_dir,
+              f"{self.name} makes its own problems; leave it out")
 
     @property
     def description(self)->dict: # JSON
@@ -60,11 +63,15 @@ class Task:
     )->Future: # its `.result()` is the grade, or raises what `grade` raised
         "`grade`, in one of `workers` threads while the caller goes on; at once if there are none."
         if self.workers:
-            if not hasattr(self, "_pool"): self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix=f"grade-{self.name}")
+            if not hasattr(self, "_pool"):
+                self._pool = ThreadPoolExecutor(self.workers,
+                                                thread_name_prefix=f"grade-{self.name}")
             return self._pool.submit(self.grade, text, problem)
         future = Future()
-        try: future.set_result(self.grade(text, problem))
-        except Exception as e: future.set_exception(e)
+        try:
+            future.set_result(self.grade(text, problem))
+        except Exception as e:
+            future.set_exception(e)
         return future
 
     def load(self,
@@ -72,12 +79,16 @@ class Task:
         n:int=None, # how many, all if None
         seed:int=0, # which ones, if n is less than all
     )->list: # of Problem
-        "Problems of a split. Raises `SettingError` for an unknown split, or more problems than there are."
-        check(split in ("train", "validation", "test"), "split", split, "use 'train', 'validation' or 'test'")
+        """Problems of a split. Raises `SettingError` for an unknown split, or more problems than
+        there are."""
+        check(split in ("train", "validation", "test"), "split", split,
+              "use 'train', 'validation' or 'test'")
         problems = list(self.problems(split))
         check(problems, "split", split, f"{self.name} has no problems there")
-        check(n is None or 1 <= n <= len(problems), "n", n, f"the {split} split of {self.name} has 1 to {len(problems)} problems")
-        return problems if n is None else random.Random(named_seed(self.name, split, seed)).sample(problems, n)
+        check(n is None or 1 <= n <= len(problems), "n", n,
+              f"the {split} split of {self.name} has 1 to {len(problems)} problems")
+        return (problems if n is None
+                else random.Random(named_seed(self.name, split, seed)).sample(problems, n))
 
 # %% ../nbs/01_tasks.ipynb #cell-fingerprint
 def problems_fingerprint(
@@ -93,12 +104,16 @@ WORDINGS = ("Solve {a}x + {b} = {c}.",
             "Find x: {b} more than {a} times x is {c}.")
 WORDING_SHARES = (.45, .35, .20)
 LARGEST = 99 # of c: whole numbers of two digits
-EQUATIONS = tuple((a, x, b) for a in range(2, 10) for x in range(2, 50) for b in range(1, 50) if a*x + b <= LARGEST) # the whole task
+# the whole task
+EQUATIONS = tuple((a, x, b) for a in range(2, 10) for x in range(2, 50) for b in range(1, 50)
+                  if a*x + b <= LARGEST)
 
-def _draw(*names)->float: return named_seed(*names) % 10_000 / 10_000
+def _draw(*names)->float:
+    return named_seed(*names) % 10_000 / 10_000
 
 def split_of(a:int, x:int, b:int)->str:
-    "Which split an equation belongs to: 70 % train, 10 % validation, 20 % test, whatever its wording."
+    """Which split an equation belongs to: 70 % train, 10 % validation, 20 % test, whatever its
+    wording."""
     u = _draw("split", a, x, b)
     return "train" if u < .7 else "validation" if u < .8 else "test"
 
@@ -120,7 +135,8 @@ def equation(
 class Equations(Task):
     "The embedded task: a·x + b = c with whole numbers, graded by the last x stated."
     name = "equations"
-    correction = "There might be an error in the solution above. Please correct the error, if any, and rewrite the solution."
+    correction = ("There might be an error in the solution above. Please correct the error, if "
+                  "any, and rewrite the solution.")
     length = 64
     def answer(self, text):
         found = re.findall(r"x = (-?\d+)(?![\d·])", text)
@@ -147,7 +163,7 @@ def equation_of(
 TASKS = {t.name: t for t in (Equations,)}
 def get_task(
     name:str="equations", # a key of `TASKS`
-    data_dir=None, # folder of the task's files; None: they come from the hub, or the task needs none
+    data_dir=None, # folder of the task's files; None: from the hub, or the task needs none
 )->Task:
     "The task of that name. Raises `SettingError` for an unknown one."
     check_known("task", name, TASKS)
@@ -161,7 +177,7 @@ from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import urlopen
 from .core import SettingError, check, named_seed
-from .answers import extract_answer, last_boxed
+from .answer_extraction import extract_answer, last_boxed
 from .grading import math_equal, program_passes
 from .programs import asked_by, completed, guarded, program_of
 
@@ -175,21 +191,28 @@ class Source:
     configs:tuple=(None,) # parts, read in this order
     split:str="test" # as the hub calls it
 
-SUBJECTS = "algebra", "counting_and_probability", "geometry", "intermediate_algebra", "number_theory", "prealgebra", "precalculus"
+SUBJECTS = ("algebra", "counting_and_probability", "geometry", "intermediate_algebra",
+            "number_theory", "prealgebra", "precalculus")
 GITHUB = "https://raw.githubusercontent.com"
 _MATH = ("EleutherAI/hendrycks_math", "MIT", "21a5633873b6a120296cce3e2df9d5550074f4a3", SUBJECTS)
 _GSM8K = ("openai/gsm8k", "MIT", "740312add88f781978c0658806c59bc2815b9866", ("main",))
 SOURCES = {
-    "math/train":       Source(*_MATH, "train"),
-    "math/test":        Source(*_MATH, "test"),
-    "math500/test":     Source("HuggingFaceH4/MATH-500", "MIT, as MATH", "6e4ed1a2a79af7d8630a6b768ec859cb5af4d3be"),
-    "gsm8k/train":      Source(*_GSM8K, "train"),
-    "gsm8k/test":       Source(*_GSM8K, "test"),
-    "mbpp/mbpp":        Source("google-research-datasets/mbpp", "CC BY 4.0", "4bb6404fdc6cacfda99d4ac4205087b89d32030c", ("full",),
+    "math/train":       Source(*_MATH, "train"), "math/test":        Source(*_MATH, "test"),
+    "math500/test":     Source("HuggingFaceH4/MATH-500", "MIT, as MATH",
+                               "6e4ed1a2a79af7d8630a6b768ec859cb5af4d3be"),
+    "gsm8k/train":      Source(*_GSM8K, "train"), "gsm8k/test":       Source(*_GSM8K, "test"),
+    "mbpp/mbpp":        Source("google-research-datasets/mbpp", "CC BY 4.0",
+                               "4bb6404fdc6cacfda99d4ac4205087b89d32030c", ("full",),
                                "prompt+test+validation+train"),
-    "humaneval/test":   Source("openai/openai_humaneval", "MIT", "7dce6050a7d6d172f3cc5c32aa97f52fa1a2e544"),
-    "mathodyssey/test": Source(f"{GITHUB}/protagolabs/odyssey-math/3304607c7ad626061ff4a89bb26c8cff807398cd/final-odyssey-math-with-levels.jsonl", "MIT"),
-    "functional_math/Dec-2023": Source(f"{GITHUB}/ConsequentAI/fneval/1e6025f76f8937ff8e68634d9aa30ab242faf2e4/Dec-2023.tar.gz", "GPL")}
+    "humaneval/test":   Source("openai/openai_humaneval", "MIT",
+                               "7dce6050a7d6d172f3cc5c32aa97f52fa1a2e544"),
+    "mathodyssey/test": Source(
+        f"{GITHUB}/protagolabs/odyssey-math/3304607c7ad626061ff4a89bb26c8cff807398cd/"
+        "final-odyssey-math-with-levels.jsonl",
+        "MIT"),
+    "functional_math/Dec-2023": Source(
+        f"{GITHUB}/ConsequentAI/fneval/1e6025f76f8937ff8e68634d9aa30ab242faf2e4/Dec-2023.tar.gz",
+        "GPL")}
 
 # %% ../nbs/01b_real_tasks.ipynb #cell-7
 LONGEST_LINE = 5_000_000 # bytes; the longest real row has not a hundredth of it
@@ -202,42 +225,63 @@ class Row:
         at:str, # file and row, for the error
     ):
         self.columns, self.at = columns, at
-    def __repr__(self): return repr(self.columns) # part of a problem's fingerprint, so without the place of its file
-    def __contains__(self, name): return name in self.columns
+    def __repr__(self):
+        # part of a problem's fingerprint, so without the place of its file
+        return repr(self.columns)
+    def __contains__(self, name):
+        return name in self.columns
     def __call__(self,
         name:str, # of the column
         kind:type=str, # str, int or list (of str)
     ):
-        "A column's value, never empty. Raises `SettingError` if it is missing, of another kind, empty, or not text that can be written down."
-        check(name in self.columns, self.at, ", ".join(map(str, self.columns))[:80], f"has no column {name!r}; add it, or rename the one that holds it")
-        value, where, shown = self.columns[name], f"{self.at}, {name}", repr(self.columns[name])[:60]
+        """A column's value, never empty. Raises `SettingError` if it is missing, of another kind,
+        empty, or not text that can be written down."""
+        check(name in self.columns, self.at, ", ".join(map(str, self.columns))[:80],
+              f"has no column {name!r}; add it, or rename the one that holds it")
+        value = self.columns[name]
+        where = f"{self.at}, {name}"
+        shown = repr(self.columns[name])[:60]
         texts = value if type(value) is list else [value] if type(value) is str else []
-        check(type(value) is kind and all(type(t) is str for t in texts), where, shown, f"must be {self.KINDS[kind]}")
-        check(kind is int or texts and all(t.strip() for t in texts), where, shown, "is empty; fill it in, or delete the row")
-        try: "".join(texts).encode()
-        except UnicodeEncodeError: raise SettingError(where, ascii(value)[:60], "holds half a character (a lone surrogate); mend it") from None
+        check(type(value) is kind and all(type(t) is str for t in texts), where, shown,
+              f"must be {self.KINDS[kind]}")
+        check(kind is int or texts and all(t.strip() for t in texts), where, shown,
+              "is empty; fill it in, or delete the row")
+        try:
+            "".join(texts).encode()
+        except UnicodeEncodeError:
+            raise SettingError(where, ascii(value)[:60],
+                               "holds half a character (a lone surrogate); mend it") from None
         return value
 
 def parse_rows(
-    stream, # binary file of one JSON object a line
+    stream, # binary file of one JSON object per line
     name:str, # of the file, for the error
 )->list: # of `Row`
-    "All rows. Raises `SettingError` that names the line if one is too long, not UTF-8 or not a JSON object, or if there is none."
+    """All rows. Raises `SettingError` that names the line if one is too long, not UTF-8 or not a
+    JSON object, or if there is none."""
     rows = []
     for i, line in enumerate(iter(lambda: stream.readline(LONGEST_LINE + 1), b""), 1):
         at, shown = f"{name}, line {i}", line[:40].decode("utf-8", "replace")
-        check(len(line) <= LONGEST_LINE, at, shown + "…", f"is longer than {LONGEST_LINE//10**6} MB; the file must hold one problem a line")
+        check(len(line) <= LONGEST_LINE, at, shown + "…",
+              f"is longer than {LONGEST_LINE//10**6} MB; the file must hold one problem per line")
         if not line.strip(): continue
-        try: columns = json.loads(line.decode("utf-8-sig"))
-        except UnicodeDecodeError as e: raise SettingError(at, shown, f"is not UTF-8 (byte {e.start + 1} of the line); save the file as UTF-8") from None
-        except (ValueError, RecursionError): raise SettingError(at, shown, "is not JSON; mend or delete the line") from None
-        check(isinstance(columns, dict), at, shown, "must be a JSON object with a value for each column")
+        try:
+            columns = json.loads(line.decode("utf-8-sig"))
+        except UnicodeDecodeError as e:
+            raise SettingError(at, shown,
+                               f"is not UTF-8 (byte {e.start + 1} of the line); save "
+                               f"the file as UTF-8") from None
+        except (ValueError, RecursionError):
+            raise SettingError(at, shown, "is not JSON; mend or delete the line") from None
+        check(isinstance(columns, dict), at, shown,
+              "must be a JSON object with a value for each column")
         rows.append(Row(columns, at))
     check(rows, "file", name, "has no rows; an empty split is of no use")
     return rows
 
 # %% ../nbs/01b_real_tasks.ipynb #cell-9
-def _local(name:str)->str: return f"or put {name} into a folder and give that as data_dir"
+def _local(name:str)->str:
+    return f"or put {name} into a folder and give that as data_dir"
 
 @cache
 def download(
@@ -246,9 +290,14 @@ def download(
 )->bytes:
     "The file's content, kept while the process lives. Raises `SettingError` if it cannot be had."
     try:
-        with urlopen(address, timeout=30) as f: return f.read()
-    except HTTPError as e: raise SettingError("source", address, f"answers {e.code}; {_local(name)}") from None
-    except (OSError, ValueError) as e: raise SettingError("source", address, f"cannot be reached ({getattr(e, 'reason', e)}); connect, {_local(name)}") from None
+        with urlopen(address, timeout=30) as f:
+            return f.read()
+    except HTTPError as e:
+        raise SettingError("source", address, f"answers {e.code}; {_local(name)}") from None
+    except (OSError, ValueError) as e:
+        raise SettingError("source", address,
+                           f"cannot be reached ({getattr(e, 'reason', e)}); connect, "
+                           f"{_local(name)}") from None
 
 def hub_reason(
     e:Exception, # what `datasets` threw
@@ -256,7 +305,8 @@ def hub_reason(
     "Why a data set cannot be had from the hub, and what to do."
     said = (str(e).strip() or repr(e)).splitlines()[0][:120]
     if "gated" in str(e): return "asks you to accept its terms on its page, then: hf auth login,"
-    if type(e).__name__ == "DatasetNotFoundError": return "is not on the hub, or not for you (then: hf auth login),"
+    if type(e).__name__ == "DatasetNotFoundError":
+        return "is not on the hub, or not for you (then: hf auth login),"
     if isinstance(e, ConnectionError) or "LocalEntryNotFound" in str(e):
         return "was not downloaded before, and the hub cannot be reached: connect,"
     return f"cannot be read ({said}): try again,"
@@ -266,11 +316,17 @@ def hub_rows(
 )->list: # of `Row`
     "A file from where it was published. Raises `SettingError` if it cannot be had."
     source = SOURCES[name]
-    if not source.revision: return parse_rows(io.BytesIO(download(source.hub, name + ".jsonl")), name)
+    if not source.revision:
+        return parse_rows(io.BytesIO(download(source.hub, name + ".jsonl")), name)
     from datasets import load_dataset
-    try: parts = [load_dataset(source.hub, config, split=source.split, revision=source.revision) for config in source.configs]
-    except Exception as e: raise SettingError("data set", source.hub, f"{hub_reason(e)} {_local(name + '.jsonl')}") from None
-    rows = [Row(columns, f"{name}, row {i}") for i, columns in enumerate((r for part in parts for r in part), 1)]
+    try:
+        parts = [load_dataset(source.hub, config, split=source.split, revision=source.revision)
+                 for config in source.configs]
+    except Exception as e:
+        raise SettingError("data set", source.hub,
+                           f"{hub_reason(e)} {_local(name + '.jsonl')}") from None
+    rows = [Row(columns, f"{name}, row {i}")
+            for i, columns in enumerate((r for part in parts for r in part), 1)]
     check(rows, "data set", source.hub, f"has no rows; {_local(name + '.jsonl')}")
     return rows
 
@@ -281,8 +337,12 @@ def open_local(
     "The file, open for reading bytes. Raises `SettingError` if it cannot be."
     folder = Path(data_dir)
     check(folder.is_dir(), "data_dir", str(data_dir), "no such folder")
-    try: return open(folder/name, "rb")
-    except OSError as e: raise SettingError("data_dir", str(data_dir), f"{name} cannot be read there ({e.strerror}); put it there, or leave data_dir out") from None
+    try:
+        return open(folder/name, "rb")
+    except OSError as e:
+        raise SettingError("data_dir", str(data_dir),
+                           f"{name} cannot be read there ({e.strerror}); put it there, "
+                           f"or leave data_dir out") from None
 
 def read_rows(
     name:str, # such as "math/train"
@@ -290,14 +350,17 @@ def read_rows(
 )->list: # of `Row`
     "A file of problems. Raises `SettingError` if it cannot be read."
     if data_dir is None: return hub_rows(name)
-    with open_local(name + ".jsonl", data_dir) as f: return parse_rows(f, name)
+    with open_local(name + ".jsonl", data_dir) as f:
+        return parse_rows(f, name)
 
 # %% ../nbs/01b_real_tasks.ipynb #cell-11
 def plain(
     question:str,
 )->str:
-    "A question without spacing, case, dollar signs, braces, quotes and closing dots; signs, digits and decimal points stay."
-    return re.sub(r"\\[,;!: ]|[\s${}\"'`]|[.,;:?!](?!\d)", "", unicodedata.normalize("NFKC", question).casefold())
+    """A question without spacing, case, dollar signs, braces, quotes and closing dots; signs,
+    digits and decimal points stay."""
+    return re.sub(r"\\[,;!: ]|[\s${}\"'`]|[.,;:?!](?!\d)", "",
+                  unicodedata.normalize("NFKC", question).casefold())
 
 def distinct(
     problems:list, # of Problem
@@ -306,7 +369,9 @@ def distinct(
     seen = {}
     for i, p in enumerate(problems, 1):
         first = seen.setdefault(p.id, i)
-        check(first == i, "id", p.id, f"problems {first} and {i} of the split share it ({p.question[:40]!r} …); delete one of them")
+        check(first == i, "id", p.id,
+              f"problems {first} and {i} of the split share it ({p.question[:40]!r} …); delete "
+              f"one of them")
     return problems
 
 def check_apart(
@@ -315,11 +380,13 @@ def check_apart(
     mine:str="training", # what the first are called in the message
     theirs:str="test", # what the second are called
 ):
-    "Raises `SettingError` if a question of `train` is one of `test`, letter for letter or but for what `plain` takes away."
+    """Raises `SettingError` if a question of `train` is one of `test`, letter for letter or but for
+    what `plain` takes away."""
     known = {plain(p.question): p for p in test}
     for p in train:
         twin = known.get(plain(p.question))
-        how = twin and ("letter for letter" if twin.question == p.question else "but for spacing and case")
+        how = twin and ("letter for letter" if twin.question == p.question
+                        else "but for spacing and case")
         remedy = f"is the {theirs} problem {twin and twin.id} {how}; delete it from the {mine} file"
         check(twin is None, f"{mine} problem", p.id, remedy)
 
@@ -329,21 +396,26 @@ def carve(
     problems:list, # of Problem, all that one may train on
     split:str, # "train" or "validation"
 )->list:
-    "The training problems of a split. Where a problem goes depends on its question alone, and twins go together."
-    return [p for p in problems if (named_seed(task, "validation", plain(p.question)) % 10_000 < 10_000*VALIDATION) == (split == "validation")]
+    """The training problems of a split. Where a problem goes depends on its question alone, and
+    twins go together."""
+    return [p for p in problems
+            if (named_seed(task, "validation", plain(p.question)) % 10_000
+                < 10_000*VALIDATION) == (split == "validation")]
 
 # %% ../nbs/01b_real_tasks.ipynb #cell-14
 class DataTask(Task):
     "A task whose problems are read from files: the hub's, or those in `data_dir`."
     workers = 2 # gradings run in processes of their own
     def __init__(self,
-        data_dir=None, # folder laid out as `SOURCES` names the files; None: from where they were published
+        data_dir=None, # folder laid out as in `SOURCES`; None: from where they were published
     ):
-        check(data_dir is None or Path(data_dir).is_dir(), "data_dir", data_dir and str(data_dir), "no such folder")
+        check(data_dir is None or Path(data_dir).is_dir(), "data_dir", data_dir and str(data_dir),
+              "no such folder")
         self.data_dir, self.read = data_dir, {}
     def rows(self, name:str)->list:
         "The rows of a file, read once."
-        if name not in self.read: self.read[name] = read_rows(name, self.data_dir)
+        if name not in self.read:
+            self.read[name] = read_rows(name, self.data_dir)
         return self.read[name]
     def held_out(self)->list:
         "The test problems."
@@ -353,7 +425,9 @@ class DataTask(Task):
         return []
     def problems(self, split):
         test = distinct(self.held_out())
-        for p in test: check(p.answer, "test problem", p.id, "has no reference answer; add it, or delete the problem")
+        for p in test:
+            check(p.answer, "test problem", p.id,
+                  "has no reference answer; add it, or delete the problem")
         if split == "test": return test
         other = distinct(self.trained_on(split))
         check_apart(other, test)
@@ -361,39 +435,53 @@ class DataTask(Task):
 
 # %% ../nbs/01b_real_tasks.ipynb #cell-16
 FINAL = "Final Answer: The final answer is $answer$. I hope it is correct."
-DOUBT = "There might be an error in the {} above because of lack of understanding of the question. Please correct the error, if any, and rewrite the solution."
+DOUBT = ("There might be an error in the {} above because of lack of understanding of the "
+         "question. Please correct the error, if any, and rewrite the solution.")
 
 class MathTask(DataTask):
     "Problems whose answer is a number or a formula."
-    ask = f"You are an expert in mathematics. Answer with the solution alone, step by step, and end it with this sentence: {FINAL}"
-    correction = DOUBT.format("solution") + f" Output only the final solution, step by step, and end it with this sentence: {FINAL}"
-    def prompt(self, problem): return [{"role": "user", "content": f"{self.ask}\n\nProblem: {problem.question}"}]
-    def answer(self, text): return extract_answer(text)
+    ask = (f"You are an expert in mathematics. Answer with the solution alone, step by step, and "
+           f"end it with this sentence: {FINAL}")
+    correction = (
+        DOUBT.format("solution")
+        + f" Output only the final solution, step by step, and end it with this sentence: {FINAL}")
+    def prompt(self, problem):
+        return [{"role": "user", "content": f"{self.ask}\n\nProblem: {problem.question}"}]
+    def answer(self, text):
+        return extract_answer(text)
     def grade(self, text, problem):
-        "1 for the reference in a form asked for, else 0; a formula copied out of the question earns nothing."
+        """1 for the reference in a form asked for, else 0; a formula copied out of the question
+        earns nothing."""
         if not problem.answer: return 0.
         return float(math_equal(problem.answer, text, question=problem.question))
 
 def _reference(row)->str:
-    "MATH states the answer in a column of its own or boxed in the solution. Empty if it is not there."
-    if "answer" in row or "solution" not in row: return "" if row.columns.get("answer") == "" else row("answer")
+    """MATH states the answer in a column of its own or boxed in the solution. Empty if it is not
+    there."""
+    if "answer" in row or "solution" not in row:
+        return "" if row.columns.get("answer") == "" else row("answer")
     return last_boxed(row("solution")) or ""
 
-def _level(row)->int: return int((re.findall(r"[1-5]", str(row.columns.get("level", ""))) or [0])[0]) # "Level 3", 3 or "Level ?"
+def _level(row)->int:
+    # "Level 3", 3 or "Level ?"
+    return int((re.findall(r"[1-5]", str(row.columns.get("level", ""))) or [0])[0])
 
 class MATH(MathTask):
-    "Competition mathematics (Hendrycks et al. 2021): 7,500 + 4,500 problems to train on, the 500 of Lightman et al. (2023) as the test."
+    """Competition mathematics (Hendrycks et al. 2021): 7,500 + 4,500 problems to train on, the 500
+    of Lightman et al. (2023) as the test."""
     name, unanswered = "math", .01 # share of the training problems that may lack an answer
     def problem(self, row):
         question = row("problem")
         return Problem(f"math/{named_seed(question):016x}", question, _reference(row), _level(row))
-    def held_out(self): return [self.problem(r) for r in self.rows("math500/test")]
+    def held_out(self):
+        return [self.problem(r) for r in self.rows("math500/test")]
     def trained_on(self, split):
         test = {plain(p.question) for p in self.held_out()}
         more = [r for r in self.rows("math/test") if plain(r("problem")) not in test]
         pool = [self.problem(r) for r in self.rows("math/train") + more]
         empty = [p.id for p in pool if not p.answer]
-        check(len(empty) <= self.unanswered*len(pool), "math/train", f"{len(empty)} of {len(pool)}", "problems have no answer; fill in the column 'answer', or box it in the solution")
+        check(len(empty) <= self.unanswered*len(pool), "math/train", f"{len(empty)} of {len(pool)}",
+              "problems have no answer; fill in the column 'answer', or box it in the solution")
         return carve(self.name, pool, split)
 
 class GSM8K(MathTask):
@@ -401,54 +489,76 @@ class GSM8K(MathTask):
     name = "gsm8k"
     def problem(self, row):
         question, solution = row("question"), row("answer")
-        check("####" in solution, f"{row.at}, answer", solution[-60:], "states no answer after ####; add it")
-        return Problem(f"gsm8k/{named_seed(question):016x}", question, solution.split("####")[-1].strip().replace(",", ""))
-    def held_out(self): return [self.problem(r) for r in self.rows("gsm8k/test")]
-    def trained_on(self, split): return carve(self.name, [self.problem(r) for r in self.rows("gsm8k/train")], split)
+        check("####" in solution, f"{row.at}, answer", solution[-60:],
+              "states no answer after ####; add it")
+        return Problem(f"gsm8k/{named_seed(question):016x}", question,
+                       solution.split("####")[-1].strip().replace(",", ""))
+    def held_out(self):
+        return [self.problem(r) for r in self.rows("gsm8k/test")]
+    def trained_on(self, split):
+        return carve(self.name, [self.problem(r) for r in self.rows("gsm8k/train")], split)
 
 class MathOdyssey(MathTask):
-    "Problems from high school to university and the olympiads (Fang et al. 2024). Only for testing."
+    """Problems from high school to university and the olympiads (Fang et al. 2024). Only for
+    testing."""
     name = "mathodyssey"
     levels = {"high school math": 1, "college math": 2, "high school competition": 3}
     @staticmethod
     def clean(text:str)->str:
-        "Without what the authors' LaTeX left behind: \\noindent, \\end{problem}, and line breaks at the end."
-        return re.sub(r"(?:\\\\|\s)+$", "", re.sub(r"\\noindent\b|\\(?:begin|end)\{problem\}", "", text)).strip()
+        "Without the authors' LaTeX: \\noindent, \\end{problem}, and line breaks at the end."
+        return re.sub(r"(?:\\\\|\s)+$", "",
+                      re.sub(r"\\noindent\b|\\(?:begin|end)\{problem\}", "", text)).strip()
     def problem(self, row):
         name, inner = next(iter(row.columns.items()))
-        if isinstance(inner, dict): row = Row({"id": name} | inner, row.at) # as published
+        if isinstance(inner, dict):
+            row = Row({"id": name} | inner, row.at) # as published
         level = self.levels.get(row.columns.get("level"), 0)
-        return Problem(f"mathodyssey/{row('id')}", self.clean(row("question")), self.clean(row("answer")).rstrip("."), level)
-    def held_out(self): return [self.problem(r) for r in self.rows("mathodyssey/test")]
+        return Problem(f"mathodyssey/{row('id')}", self.clean(row("question")),
+                       self.clean(row("answer")).rstrip("."), level)
+    def held_out(self):
+        return [self.problem(r) for r in self.rows("mathodyssey/test")]
 
 class FunctionalMATH(MathTask):
-    """MATH's test problems with other numbers in them (Srivastava et al. 2024), December 2023. Only for testing. Ids begin with `functional_math/new` where
-    the original is in MATH500, with `functional_math/variant` where `math` trains on the original: report these apart."""
+    """MATH's test problems with other numbers (Srivastava et al. 2024), December 2023. Only for
+    testing. Ids begin with `functional_math/new` where the original is in MATH500, and with
+    `functional_math/variant` where `math` trains on the original: report the two apart."""
     name, archive = "functional_math", "functional_math/Dec-2023"
     def members(self)->list: # of `Row`, with the problem's place in MATH as column "unique_id"
         "The files of the archive, read in memory."
         name = self.archive + ".tar.gz"
-        with open_local(name, self.data_dir) if self.data_dir else io.BytesIO(download(SOURCES[self.archive].hub, name)) as f:
+        with open_local(name, self.data_dir) if self.data_dir else io.BytesIO(
+            download(SOURCES[self.archive].hub, name)) as f:
             try:
                 with tarfile.open(fileobj=f, mode="r:gz") as tar:
                     small = [m for m in tar if m.isfile() and m.size <= LONGEST_LINE]
-                    files = {place[0]: tar.extractfile(m).read() for m in small if (place := re.search(r"test/[a-z_]+/\d+\.json$", m.name))}
-            except (tarfile.TarError, OSError, EOFError) as e: raise SettingError("archive", name, f"cannot be unpacked ({e}); fetch it again") from None
+                    files = {place[0]: tar.extractfile(m).read() for m in small
+                             if (place := re.search(r"test/[a-z_]+/\d+\.json$", m.name))}
+            except (tarfile.TarError, OSError, EOFError) as e:
+                raise SettingError("archive", name,
+                                   f"cannot be unpacked ({e}); fetch it again") from None
         check(files, "archive", name, "holds no test/<subject>/<number>.json; fetch it again")
-        return [Row(parse_rows(io.BytesIO(files[path].replace(b"\n", b" ")), path)[0].columns | {"unique_id": path}, path) for path in sorted(files)]
+        return [Row(parse_rows(io.BytesIO(files[path].replace(b"\n", b" ")),
+                               path)[0].columns | {"unique_id": path},
+                    path)
+                for path in sorted(files)]
     def held_out(self):
         test = {r("unique_id") for r in self.rows("math500/test")}
         rows = [r for r in self.members() if not r.columns.get("is_static")] # those are MATH's own
-        kind = lambda r: "new" if r("unique_id") in test else "variant"
-        return [Problem(f"functional_math/{kind(r)}/{r('unique_id')[5:-5]}", r("problem"), _reference(r), _level(r)) for r in rows]
+        def kind(r):
+            return "new" if r("unique_id") in test else "variant"
+        return [Problem(f"functional_math/{kind(r)}/{r('unique_id')[5:-5]}", r("problem"),
+                        _reference(r), _level(r))
+                for r in rows]
 
 TASKS.update({t.name: t for t in (MATH, GSM8K, MathOdyssey, FunctionalMATH)})
 
 # %% ../nbs/01b_real_tasks.ipynb #cell-21
 class CodeTask(DataTask):
-    "Problems whose answer is a Python program, graded by running it against the problem's tests, in a sandbox."
+    """Problems whose answer is a Python program, graded by running it against the problem's tests,
+    in a sandbox."""
     correction = DOUBT.format("code") + " Output only the final correct Python program."
-    def answer(self, text): return program_of(text)
+    def answer(self, text):
+        return program_of(text)
     def program(self,
         text:str, # an attempt's own text
         problem:Problem,
@@ -461,48 +571,68 @@ class CodeTask(DataTask):
         return float(program is not None and program_passes(program, problem.tests))
 
 # %% ../nbs/01b_real_tasks.ipynb #cell-24
-MBPP_SPLITS = {"test": range(11, 511), "validation": range(511, 601), "train": range(601, 975)} # of task_id; 1 to 10 are for prompts
+# of task_id; 1 to 10 are for prompts
+MBPP_SPLITS = {"test": range(11, 511), "validation": range(511, 601), "train": range(601, 975)}
 MBPP_TWINS = (602, 704, 872) # ask what the test tasks 217, 248 and 216 ask: not trained on
 
 class MBPP(CodeTask):
-    "Basic Python problems with three assertions each (Austin et al. 2021), asked with the authors' three examples."
+    """Basic Python problems with three assertions each (Austin et al. 2021), asked with the
+    authors' three examples."""
     name = "mbpp"
-    form = "You are an expert Python programmer, and here is your task: {} Your code should pass these tests:\n\n{}\n[BEGIN]\n"
+    form = ("You are an expert Python programmer, and here is your task: {} Your code should pass "
+            "these tests:\n\n{}\n[BEGIN]\n")
     def problem(self, row):
         number, setup = row("task_id", int), row.columns.get("test_setup_code") or ""
-        text = lambda t: t.replace("\r\n", "\n")
-        return Problem(f"mbpp/{number}", row("text"), text(row("code")), tests=(*[text(setup)]*bool(setup.strip()), *row("test_list", list)))
+        def text(t):
+            return t.replace("\r\n", "\n")
+        return Problem(f"mbpp/{number}", row("text"), text(row("code")),
+                       tests=(*[text(setup)]*bool(setup.strip()), *row("test_list", list)))
     @cached_property
     def all(self)->dict: # number -> Problem
         "Every task by its number."
-        return {int(p.id.split("/")[1]): p for p in distinct([self.problem(r) for r in self.rows("mbpp/mbpp")])}
-    def ask(self, problem): return self.form.format(problem.question, "\n".join(t for t in problem.tests if t.startswith("assert")))
+        return {int(p.id.split("/")[1]): p
+                for p in distinct([self.problem(r) for r in self.rows("mbpp/mbpp")])}
+    def ask(self, problem):
+        return self.form.format(problem.question,
+                                "\n".join(t for t in problem.tests if t.startswith("assert")))
     @cached_property
     def examples(self)->str:
         "The head of every prompt. Raises `SettingError` if the data lack tasks 2, 3, 4."
-        for i in (2, 3, 4): check(i in self.all, "mbpp/mbpp", f"{len(self.all)} tasks", f"task_id {i} is missing, and the prompt shows it; add the row")
-        return "".join(f"{self.ask(self.all[i])}{self.all[i].answer}\n[DONE]\n\n" for i in (2, 3, 4))
-    def prompt(self, problem): return [{"role": "user", "content": self.examples + self.ask(problem)}]
-    def of(self, split): return [p for i, p in self.all.items() if i in MBPP_SPLITS[split] and i not in MBPP_TWINS]
-    def held_out(self): return self.of("test")
-    def trained_on(self, split): return self.of(split)
+        for i in (2, 3, 4):
+            check(i in self.all, "mbpp/mbpp", f"{len(self.all)} tasks",
+                  f"task_id {i} is missing, and the prompt shows it; add the row")
+        return "".join(f"{self.ask(self.all[i])}{self.all[i].answer}\n[DONE]\n\n"
+                       for i in (2, 3, 4))
+    def prompt(self, problem):
+        return [{"role": "user", "content": self.examples + self.ask(problem)}]
+    def of(self, split):
+        return [p for i, p in self.all.items() if i in MBPP_SPLITS[split] and i not in MBPP_TWINS]
+    def held_out(self):
+        return self.of("test")
+    def trained_on(self, split):
+        return self.of(split)
 
 class HumanEval(CodeTask):
-    "Functions to complete from their docstring (Chen et al. 2021), asked without examples. Only for testing."
+    """Functions to complete from their docstring (Chen et al. 2021), asked without examples. Only
+    for testing."""
     name = "humaneval"
-    ask = "You are an expert Python programmer. Complete this function. Output only the whole program.\n\n"
+    ask = ("You are an expert Python programmer. Complete this function. Output only the whole "
+           "program.\n\n")
     def problem(self, row):
         question, entry = row("prompt"), row("entry_point")
         tests = guarded(question, entry, f"{row('test')}\ncheck({entry})")
         number, answer = row("task_id").split("/")[-1], question + row("canonical_solution")
         return Problem(f"humaneval/{number}", question, answer, tests=tests)
-    def prompt(self, problem): return [{"role": "user", "content": self.ask + problem.question}]
+    def prompt(self, problem):
+        return [{"role": "user", "content": self.ask + problem.question}]
     @staticmethod
-    def entry(problem)->str: return re.search(r"check[(](.*)[)]$", problem.tests[-1])[1]
+    def entry(problem)->str:
+        return re.search(r"check[(](.*)[)]$", problem.tests[-1])[1]
     def program(self, text, problem):
         "The function after the question's imports and helpers, or the question with its body."
         return completed(problem.question, self.entry(problem), text)
-    def held_out(self): return [self.problem(r) for r in self.rows("humaneval/test")]
+    def held_out(self):
+        return [self.problem(r) for r in self.rows("humaneval/test")]
 
 # %% ../nbs/01b_real_tasks.ipynb #cell-26
 @dataclass(frozen=True)
@@ -511,28 +641,39 @@ class Repair(Problem):
     first:str="" # the attempt's text
 
 class MBPPRepair(MBPP):
-    "MBPP with given wrong programs, from mbpp_r/programs.jsonl (task_id, program) in `data_dir`; MBPP itself is from there, or else from the hub."
+    """MBPP with given wrong programs, from mbpp_r/programs.jsonl (task_id, program) in `data_dir`;
+    MBPP itself is from there, or else from the hub."""
     name, programs = "mbpp_r", "mbpp_r/programs"
     def rows(self, name):
-        check(self.data_dir is not None, "data_dir", None, f"{self.name} needs a folder with {self.programs}.jsonl (task_id, program); `failures` makes its rows")
-        return read_rows(name, self.data_dir if name == self.programs or (Path(self.data_dir)/f"{name}.jsonl").is_file() else None)
+        check(self.data_dir is not None, "data_dir", None,
+              f"{self.name} needs a folder with {self.programs}.jsonl (task_id, program); "
+              f"`failures` makes its rows")
+        return read_rows(name,
+                         self.data_dir if name == self.programs or (
+                             Path(self.data_dir)/f"{name}.jsonl").is_file() else None)
     def of(self, split):
-        known, count, out = {p.id: p for p in super().of(split)}, Counter(), [] # several programs for one task are several problems
+        # several programs for one task are several problems
+        known, count, out = {p.id: p for p in super().of(split)}, Counter(), []
         for row in self.rows(self.programs):
             number, first = row("task_id", int), row("program")
-            check(number in self.all, f"{row.at}, task_id", number, "MBPP has no such task; correct the number")
+            check(number in self.all, f"{row.at}, task_id", number,
+                  "MBPP has no such task; correct the number")
             if (p := known.get(f"mbpp/{number}")):
                 count[number] += 1
-                out.append(Repair(f"mbpp_r/{number}/{count[number]}", p.question, p.answer, p.level, p.tests, first))
+                out.append(Repair(f"mbpp_r/{number}/{count[number]}", p.question, p.answer, p.level,
+                                  p.tests, first))
         return out
     def prompt(self, problem):
-        return [*super().prompt(problem), {"role": "assistant", "content": problem.first}, {"role": "user", "content": self.correction}]
+        return [*super().prompt(problem), {"role": "assistant", "content": problem.first},
+                {"role": "user", "content": self.correction}]
 
 def failures(
     rows:list, # of an evaluation of "mbpp": what evals.jsonl holds
 )->list: # of dicts with task_id and program, for mbpp_r/programs.jsonl
     "The first attempts that were graded wrong, without those cut off by the length limit."
-    wrong = [r for r in rows if r["attempt"] == 1 and not r["reward"] and not r.get("truncated") and r["text"].strip()]
+    wrong = [r for r in rows
+             if r["attempt"] == 1 and not r["reward"] and not r.get("truncated") and r[
+                 "text"].strip()]
     check(wrong, "rows", len(rows), "no first attempt was wrong; there is nothing to repair")
     return [dict(task_id=int(r["problem"].split("/")[1]), program=r["text"]) for r in wrong]
 
