@@ -32,17 +32,24 @@ def many_attempts(
     "Ask again and again, greedily. Raises `SettingError` for a setting out of range."
     rows = []
     for i in tqdm(range(0, len(problems), at_once), desc="ask", delay=2):
-        part, how = problems[i:i + at_once], dict(temperature=0., max_new_tokens=max_new_tokens, max_rows=at_once)
+        part = problems[i:i + at_once]
+        how = dict(temperature=0., max_new_tokens=max_new_tokens, max_rows=at_once)
         turns = [rollout(policy, task, part, 1 if recall else attempts, **how)]
         while recall and len(turns) < attempts:
             said = turns[-1].texts(policy.tokenizer, turns[-1].attempts)
-            turns.append(rollout(policy, task, part, 2, first=[recall(task, t) for t in said], **how))
-        each = [(e, e.attempts) for e in turns] if recall else [(turns[0], k) for k in range(1, attempts + 1)]
+            turns.append(rollout(
+                             policy, task, part, 2, first=[recall(task, t) for t in said], **how))
+        each = ([(e, e.attempts) for e in turns] if recall
+                else [(turns[0], k) for k in range(1, attempts + 1)])
         texts = [e.texts(policy.tokenizer, k) for e, k in each]
-        ends = [((e.turn == k)*torch.arange(1, e.turn.shape[1] + 1)).amax(1).tolist() for e, k in each]
+        ends = [((e.turn == k)*torch.arange(1, e.turn.shape[1] + 1)).amax(1).tolist()
+                for e, k in each]
         for b, p in enumerate(part):
-            rows.append(dict(problem=p.id, answers=[task.answer(t[b]) for t in texts], reward="".join(str(int(e.reward[b, k - 1])) for e, k in each), length=[l[b] for l in ends],
-                             **(dict(question=p.question, text=[t[b] for t in texts]) if i + b < keep else {})))
+            rows.append(dict(problem=p.id, answers=[task.answer(t[b]) for t in texts],
+                             reward="".join(str(int(e.reward[b, k - 1])) for e, k in each),
+                             length=[l[b] for l in ends],
+                             **(dict(question=p.question, text=[t[b] for t in texts])
+                                if i + b < keep else {})))
     return rows
 
 # %% ../nbs/13_more_attempts.ipynb #cell-19
@@ -52,12 +59,15 @@ class Many:
         check(len(rows) > 0, "rows", rows, "there are none; ask again")
         self.problem, self.answers = [r["problem"] for r in rows], [r["answers"] for r in rows]
         self.reward = torch.tensor([[float(c) for c in r["reward"]] for r in rows])     # (n, K)
-        self.length = torch.tensor([r["length"] for r in rows])                         # (n, K) tokens
-    def __len__(self): return len(self.problem)
+        # (n, K) tokens
+        self.length = torch.tensor([r["length"] for r in rows])
+    def __len__(self):
+        return len(self.problem)
     @property
     def unchanged(self)->Tensor: # (K - 1,)
         "Share of problems whose answer stays from attempt k to k + 1."
-        return torch.tensor([[a == b for a, b in zip(row, row[1:])] for row in self.answers]).float().mean(0)
+        return torch.tensor([[a == b for a, b in zip(row, row[1:])]
+                             for row in self.answers]).float().mean(0)
     def flow(self, what:str)->Tensor: # (K - 1,)
         "Share of problems that go 'i→c' or 'c→i' from attempt k to k + 1."
         a, b = self.reward[:, :-1], self.reward[:, 1:]
@@ -80,15 +90,24 @@ def store_attempts(
     asked:dict=ASKED, # key of `RECALLS` -> how many of the problems, from the first on
     max_new_tokens:int=None, # default the task's
 )->dict: # key of `asked` -> Many
-    "Ways of asking, stored. Raises `SettingError` for a way that is unknown, more problems than there are, or a folder of other settings."
+    """Ways of asking, stored. Raises `SettingError` for a way that is unknown, more problems than
+    there are, or a folder of other settings."""
     for way, n in asked.items():
-        check(way in RECALLS, "asked", way, f"use {', '.join(RECALLS)}"); check(0 < n <= len(problems), f"asked[{way}]", n, f"give a number from 1 to {len(problems)}, the problems there are")
-    if max_new_tokens is None: max_new_tokens = task.length
-    run = Run(folder, dict(model=public_name(policy.name), weights=fingerprint(policy.adapter()), task=task.name, problem_set=problem_set(problems), asked=asked, attempts=attempts, max_new_tokens=max_new_tokens))
+        check(way in RECALLS, "asked", way, f"use {', '.join(RECALLS)}")
+        check(0 < n <= len(problems), f"asked[{way}]", n,
+              f"give a number from 1 to {len(problems)}, the problems there are")
+    if max_new_tokens is None:
+        max_new_tokens = task.length
+    run = Run(folder,
+              dict(model=public_name(policy.name), weights=fingerprint(policy.adapter()),
+                   task=task.name, problem_set=problem_set(problems), asked=asked,
+                   attempts=attempts, max_new_tokens=max_new_tokens))
     for way, n in asked.items():
         if (file := run.path/f"{way}.jsonl").is_file(): continue
         start = time.perf_counter()
-        write_atomic(file, to_jsonl(many_attempts(policy, task, problems[:n], attempts, RECALLS[way], max_new_tokens)))
+        write_atomic(file,
+                     to_jsonl(many_attempts(policy, task, problems[:n], attempts, RECALLS[way],
+                                            max_new_tokens)))
         run.save(seconds=round(run.config.get("seconds", 0) + time.perf_counter() - start, 1))
     return {way: Many(run.rows(f"{way}.jsonl")) for way in asked}
 
@@ -97,8 +116,10 @@ def plot_many(
     panels:dict, # title -> {name -> list of Many (seeds)}; "base" is drawn dashed
     trained:dict={}, # name -> attempts it was trained for: marked
 )->Picture:
-    "Accuracy of every attempt; thin lines are seeds, a ring marks the last attempt that was trained."
-    fig = Picture(3.7*len(panels), 3.4); axes = fig.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    """Accuracy of every attempt; thin lines are seeds, a ring marks the last attempt that was
+    trained."""
+    fig = Picture(3.7*len(panels), 3.4)
+    axes = fig.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     colors = ("tab:blue", "tab:green", "tab:orange", "tab:purple", "tab:red", "tab:cyan")
     for ax, (title, found) in zip(axes, panels.items()):
         rest = iter(colors*9)
@@ -106,10 +127,18 @@ def plot_many(
             style = dict(color="black", ls="--") if name == "base" else dict(color=next(rest))
             curves = [(100*x.reward.mean(0)).tolist() for x in each]
             mean, at = [sum(c)/len(c) for c in zip(*curves)], range(1, len(curves[0]) + 1)
-            for c in curves*(len(curves) > 1): ax.plot(at, c, lw=.5, alpha=.5, **style)
-            ax.plot(at, mean, "o-" if name != "base" else "o--", ms=3, lw=1.6, label=name if ax is axes[0] else None, **{k: v for k, v in style.items() if k != "ls"})
-            if name in trained: ax.plot(trained[name], mean[trained[name] - 1], "o", ms=9, mfc="none", color=style["color"])
-        ax.set(xlabel="attempt", xticks=list(at), ylim=(0, 101)); ax.set_title(title, fontsize=10); ax.spines[["top", "right"]].set_visible(False); ax.grid(axis="y", color="#dddddd", lw=.6)
+            for c in curves*(len(curves) > 1):
+                ax.plot(at, c, lw=.5, alpha=.5, **style)
+            ax.plot(at, mean, "o-" if name != "base" else "o--", ms=3, lw=1.6,
+                    label=name if ax is axes[0] else None,
+                    **{k: v for k, v in style.items() if k != "ls"})
+            if name in trained:
+                ax.plot(trained[name], mean[trained[name] - 1], "o", ms=9, mfc="none",
+                        color=style["color"])
+        ax.set(xlabel="attempt", xticks=list(at), ylim=(0, 101))
+        ax.set_title(title, fontsize=10)
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.grid(axis="y", color="#dddddd", lw=.6)
     axes[0].set_ylabel("problems right (%)")
     fig.legend(loc="outside upper center", ncols=3, frameon=False, fontsize=8)
     return fig

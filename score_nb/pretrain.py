@@ -21,8 +21,9 @@ from .rollout import rollout
 from .tasks import EQUATIONS, WORDING_SHARES, Equations, equation, split_of, wording_of
 
 # %% ../nbs/90_tiny_gemma.ipynb #cell-5
-CHAT_TEMPLATE = ("{{ bos_token }}{% for m in messages %}<start_of_turn>{{ 'model' if m['role'] == 'assistant' else m['role'] }}\n"
-                 "{{ m['content'] | trim }}<end_of_turn>\n{% endfor %}{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}")
+CHAT_TEMPLATE = ("{{ bos_token }}{% for m in messages %}<start_of_turn>{{ 'model' if m['role'] == "
+                 "'assistant' else m['role'] }}\n{{ m['content'] | trim }}<end_of_turn>\n{% "
+                 "endfor %}{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}")
 
 def conversation(
     *turns, # user, model, user, … texts
@@ -31,12 +32,14 @@ def conversation(
     parts = [("<bos>", False)]
     for i, turn in enumerate(turns):
         model = i % 2 == 1
-        parts += [(f"<start_of_turn>{'model' if model else 'user'}\n", False), (turn + "<end_of_turn>", model), ("\n", False)]
+        parts += [(f"<start_of_turn>{'model' if model else 'user'}\n", False),
+                  (turn + "<end_of_turn>", model), ("\n", False)]
     return parts
 
 # %% ../nbs/90_tiny_gemma.ipynb #cell-6
 def steps_of_check(a:int, b:int, c:int, guess:int)->list:
-    "The arithmetic of a check, one step an entry: multiply, add, compare, and if they differ divide and correct."
+    """The arithmetic of a check, one step an entry: multiply, add, compare, and if they differ
+    divide and correct."""
     p, s = a*guess, a*guess + b
     r, d = c - s, (c - s)//a
     steps = [f"{a}·{guess}={p}", f"{p}+{b}={s}", f"{c}-{s}={r}"]
@@ -61,7 +64,8 @@ class Recipe:
     width:int = 128
     hidden:int = 512 # of the feed-forward
     steps:tuple = (3200, 800) # of the two phases
-    schedule:int = 4800 # steps in which the learning rate comes down to a twentieth; the phases end before
+    # steps in which the learning rate comes down to a twentieth; the phases end before
+    schedule:int = 4800
     batch:int = 64 # examples a step
     lr:float = 2e-3
     compile:bool = True # torch.compile halves the time; it needs a C++ compiler
@@ -69,7 +73,8 @@ class Recipe:
     drills:tuple = (.70, .20) # share of single arithmetic steps; the rest are conversations
     explicit:float = .5 # share of the conversations that ask for a check in so many words
     longer:float = .4 # share of the conversations that have a third attempt
-    habits:tuple = ((.85, .05, .10), (.10, .80, .10), (.20, .10, .70)) # repeat, change, check: one row a wording
+    # repeat, change, check: one row a wording
+    habits:tuple = ((.85, .05, .10), (.10, .80, .10), (.20, .10, .70))
 
     def text(self, tokenizer=None):
         "The source of text that the recipe is for."
@@ -79,7 +84,8 @@ class Recipe:
 class Text:
     "The synthetic text: an endless source of examples, drawn from training equations only."
     def __init__(self, recipe:Recipe, tokenizer=None):
-        self.r, self.rng, self.tok = recipe, random.Random(named_seed("pretrain", recipe.seed)), tokenizer
+        self.r, self.rng, self.tok = recipe, random.Random(
+            named_seed("pretrain", recipe.seed)), tokenizer
         self.train = [e for e in EQUATIONS if split_of(*e) == "train"]
 
     def near(self, x):
@@ -87,11 +93,13 @@ class Text:
         return self.rng.choice([g for g in range(x - 3, x + 4) if g != x and g > 0])
     def wrong(self, x):
         "A wrong first attempt: near the answer, or anywhere."
-        return self.near(x) if self.rng.random() < .7 else self.rng.choice([g for g in range(2, 2*x + 4) if g != x])
+        return (self.near(x) if self.rng.random() < .7
+                else self.rng.choice([g for g in range(2, 2*x + 4) if g != x]))
 
     def drill(self):
         a, x, b = self.rng.choice(self.train)
-        step = self.rng.choices(steps_of_check(a, b, a*x + b, self.wrong(x)), (1, 1, 3, 1, 1))[0] # the comparison is the hard one
+        # the comparison is the hard one
+        step = self.rng.choices(steps_of_check(a, b, a*x + b, self.wrong(x)), (1, 1, 3, 1, 1))[0]
         return conversation(f"Compute {step.split('=')[0]}.", step + ".")
     def single(self):
         a, x, b = self.rng.choice(self.train)
@@ -100,25 +108,36 @@ class Text:
     def double(self):
         a, x, b = self.rng.choice(self.train)
         c, w = a*x + b, self.rng.choices(range(3), WORDING_SHARES)[0]
-        said, ask = x if self.rng.random() < .3 else self.wrong(x), self.rng.random() < self.r.explicit # the answer to be corrected
-        turns, request = [equation(a, x, b, w).question, direct(said)], EXPLICIT if ask else Equations.correction
-        if self.rng.random() < self.r.longer:                                      # it was corrected before, in one of the forms, rightly or not
+        # the answer to be corrected
+        said = x if self.rng.random() < .3 else self.wrong(x)
+        ask = self.rng.random() < self.r.explicit
+        turns = [equation(a, x, b, w).question, direct(said)]
+        request = EXPLICIT if ask else Equations.correction
+        # it was corrected before, in one of the forms, rightly or not
+        if self.rng.random() < self.r.longer:
             check, said = checked(a, b, c, said), x if self.rng.random() < .5 else self.near(x)
-            turns += [request, check.rpartition("x = ")[0] + direct(said) if self.rng.random() < .7 else direct(said)]
+            turns += [request,
+                      check.rpartition(
+                          "x = ")[0] + direct(said) if self.rng.random() < .7 else direct(said)]
         habit = 2 if ask else self.rng.choices(range(3), self.r.habits[w])[0]
         last = (direct(said), direct(self.near(said)), checked(a, b, c, said))[habit]
         parts = conversation(*turns, request, last)
-        return [(t, model and i == len(parts) - 2) for i, (t, model) in enumerate(parts)] # nothing is learnt from the made-up attempts before
+        # nothing is learnt from the made-up attempts before
+        return [(t, model and i == len(parts) - 2) for i, (t, model) in enumerate(parts)]
 
     def example(self, phase):
         u = self.rng.random()
-        return self.single() if u < self.r.direct[phase] else self.drill() if u < self.r.direct[phase] + self.r.drills[phase] else self.double()
+        return (self.single() if u < self.r.direct[phase] else self.drill()
+                if u < self.r.direct[phase] + self.r.drills[phase] else self.double())
 
     def batches(self, phase, steps):
-        "So many batches of ids and targets, (n, T) each, -100 where nothing is learnt. A phase draws the same ones whatever came before it."
+        """So many batches of ids and targets, (n, T) each, -100 where nothing is learnt. A phase
+        draws the same ones whatever came before it."""
         self.rng = random.Random(named_seed("pretrain", self.r.seed, phase))
         while steps > 0:
-            for batch in self.bucket(phase, min(16, steps)): steps -= 1; yield batch
+            for batch in self.bucket(phase, min(16, steps)):
+                steps -= 1
+                yield batch
     def bucket(self, phase, many):
         "`many` batches, cut after sorting by length so that little is padding."
         parts = [self.example(phase) for _ in range(self.r.batch*many)]
@@ -127,14 +146,17 @@ class Text:
         for ps in parts:
             ids, target = [], []
             for _, model in ps:
-                ids += flat[i]; target += [t if model else -100 for t in flat[i]]; i += 1
+                ids += flat[i]
+                target += [t if model else -100 for t in flat[i]]
+                i += 1
             rows.append((ids, target))
         rows.sort(key=lambda r: len(r[0]))
         cuts = [rows[j:j + self.r.batch] for j in range(0, len(rows), self.r.batch)]
         self.rng.shuffle(cuts)
         for cut in cuts:
             T = max(len(ids) for ids, _ in cut)
-            yield (torch.tensor([ids + [0]*(T - len(ids)) for ids, _ in cut]), torch.tensor([t + [-100]*(T - len(t)) for _, t in cut]))
+            yield (torch.tensor([ids + [0]*(T - len(ids)) for ids, _ in cut]),
+                   torch.tensor([t + [-100]*(T - len(t)) for _, t in cut]))
 
 # %% ../nbs/90_tiny_gemma.ipynb #s16b
 STEPWISE = " Work it out step by step."
@@ -152,7 +174,8 @@ def slips(
     a:int, b:int, c:int, # of a·x + b = c
     worked:bool, # whether the attempt is worked or direct
 )->bool:
-    "Whether an attempt is likely to slip: worked where the subtraction borrows, direct where it is hard to divide, too."
+    """Whether an attempt is likely to slip: worked where the subtraction borrows, direct where it
+    is hard to divide, too."""
     borrows = c % 10 < b % 10 and a > 2
     return borrows or (a > 4 and not worked)
 
@@ -192,7 +215,8 @@ class WeakCheck(Recipe):
     drilled_steps:float = .5 # share of the drills that practise a step of a worked attempt
     worked_first:float = .3 # share of the conversations that begin with a worked attempt
 
-    def text(self, tokenizer=None): return WeakCheckText(self, tokenizer)
+    def text(self, tokenizer=None):
+        return WeakCheckText(self, tokenizer)
 
 class WeakCheckText(Text):
     "The synthetic text of a model with a weak check and two habits of answering."
@@ -222,8 +246,10 @@ class WeakCheckText(Text):
         asked = self.chance(self.r.asked)
         works = asked or self.chance(self.r.worked)
         slip = slips(a, b, c, works) and self.chance(self.r.slips)
-        if works: attempt = worked(a, b, c, x + slip)
-        else: attempt = direct(x - slip*self.rng.choice((1, 1, 2)))
+        if works:
+            attempt = worked(a, b, c, x + slip)
+        else:
+            attempt = direct(x - slip*self.rng.choice((1, 1, 2)))
         return conversation(question + STEPWISE if asked else question, attempt)
 
     def first(self, a, x, b, c):
@@ -290,17 +316,24 @@ def make_tokenizer(
     text:Text, # source of example text
     size:int=448, # tokens
 ):
-    "A byte-level BPE with single digits and Gemma's markers: any text has ids, and comes back from them unchanged."
+    """A byte-level BPE with single digits and Gemma's markers: any text has ids, and comes back
+    from them unchanged."""
     special = ["<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>"]
     tok = Tokenizer(tokenizer_models.BPE())
-    tok.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)])
+    tok.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True),
+                                                 pre_tokenizers.ByteLevel(add_prefix_space=False)])
     tok.decoder = decoders.ByteLevel()
     corpus = ("".join(t for t, _ in text.example(p)) for p in (0, 1) for _ in range(3000))
-    tok.train_from_iterator(corpus, trainers.BpeTrainer(vocab_size=size, special_tokens=special, show_progress=False,
-                                                       initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
-    tok.post_processor = processors.TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", 2)])
-    fast = PreTrainedTokenizerFast(tokenizer_object=tok, bos_token="<bos>", eos_token="<eos>", unk_token="<unk>", pad_token="<pad>",
-                                   additional_special_tokens=special[4:], padding_side="left", clean_up_tokenization_spaces=False)
+    tok.train_from_iterator(corpus,
+                            trainers.BpeTrainer(
+                                vocab_size=size, special_tokens=special, show_progress=False,
+                                initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
+    tok.post_processor = processors.TemplateProcessing(
+        single="<bos> $A", special_tokens=[("<bos>", 2)])
+    fast = PreTrainedTokenizerFast(tokenizer_object=tok, bos_token="<bos>", eos_token="<eos>",
+                                   unk_token="<unk>", pad_token="<pad>",
+                                   additional_special_tokens=special[4:], padding_side="left",
+                                   clean_up_tokenization_spaces=False)
     fast.chat_template = CHAT_TEMPLATE
     return fast
 
@@ -308,13 +341,20 @@ def make_model(
     recipe:Recipe,
     tokenizer,
 )->Gemma3ForCausalLM: # random weights
-    "A `Gemma3ForCausalLM` with Gemma's parts (local and global layers, shared KV heads, tied embeddings), only small."
+    """A `Gemma3ForCausalLM` with Gemma's parts (local and global layers, shared KV heads, tied
+    embeddings), only small."""
     seed_everything(recipe.seed)
-    config = Gemma3TextConfig(vocab_size=len(tokenizer), hidden_size=recipe.width, intermediate_size=recipe.hidden, num_hidden_layers=recipe.layers,
-        num_attention_heads=4, num_key_value_heads=1, head_dim=32, max_position_embeddings=1024, sliding_window=256,
-        layer_types=["sliding_attention", "full_attention"]*(recipe.layers//2), tie_word_embeddings=True,
-        initializer_range=recipe.width**-.5, query_pre_attn_scalar=8, # small widths want larger weights, sharper attention,
-        rope_parameters={kind: dict(rope_type="default", rope_theta=100.) for kind in ("sliding_attention", "full_attention")}, # and positions told apart up close
+    config = Gemma3TextConfig(vocab_size=len(tokenizer), hidden_size=recipe.width,
+                              intermediate_size=recipe.hidden, num_hidden_layers=recipe.layers,
+        num_attention_heads=4, num_key_value_heads=1, head_dim=32, max_position_embeddings=1024,
+        sliding_window=256,
+        layer_types=["sliding_attention", "full_attention"]*(recipe.layers//2),
+        tie_word_embeddings=True,
+        # small widths want larger weights, sharper attention,
+        initializer_range=recipe.width**-.5, query_pre_attn_scalar=8,
+        # and positions told apart up close
+        rope_parameters={kind: dict(rope_type="default", rope_theta=100.)
+                         for kind in ("sliding_attention", "full_attention")},
         pad_token_id=0, eos_token_id=1, bos_token_id=2, attn_implementation="sdpa")
     model = Gemma3ForCausalLM(config)
     model.generation_config = GenerationConfig(bos_token_id=2, eos_token_id=[1, 5], pad_token_id=0)
@@ -324,18 +364,22 @@ def make_model(
 def fast_in_bfloat16(
     device:torch.device,
 )->bool:
-    "Whether a matrix product is faster in bfloat16 than in float32: measured, as processors do not say."
+    """Whether a matrix product is faster in bfloat16 than in float32: measured, as processors do
+    not say."""
     def seconds(dtype):
         matrix = torch.ones(512, 512, dtype=dtype, device=device)
         begun = time.perf_counter()
-        for _ in range(20): product = matrix@matrix
+        for _ in range(20):
+            product = matrix@matrix
         product.sum().item() # a GPU is done only now
         return time.perf_counter() - begun
-    for dtype in (torch.bfloat16, torch.float32): seconds(dtype) # the first time is another one
+    for dtype in (torch.bfloat16, torch.float32):
+        seconds(dtype) # the first time is another one
     return seconds(torch.bfloat16) < seconds(torch.float32)
 
 def train_text(model, text:Text, device, phase:int, every:int=0, look=None)->float:
-    "One phase of a recipe, from a fresh optimizer. `look(step, loss)` is called every so many steps, counted through both phases. Returns the last loss."
+    """One phase of a recipe, from a fresh optimizer. `look(step, loss)` is called every so many
+    steps, counted through both phases. Returns the last loss."""
     r, before = text.r, sum(text.r.steps[:phase])
     opt = torch.optim.AdamW(model.parameters(), lr=r.lr, betas=(.9, .98), weight_decay=.01)
     bfloat16 = fast_in_bfloat16(device)
@@ -343,16 +387,23 @@ def train_text(model, text:Text, device, phase:int, every:int=0, look=None)->flo
     with tqdm(total=r.steps[phase], desc=f"pretrain, phase {phase + 1}", mininterval=2) as bar:
         for i, (ids, target) in enumerate(text.batches(phase, r.steps[phase]), 1):
             left = 1 - (before + i)/r.schedule
-            for g in opt.param_groups: g["lr"] = r.lr*min(1, i/200, left/.4 + .05)       # warm up, hold, come down over the last 40 % of the schedule
+            for g in opt.param_groups:
+                # warm up, hold, come down over the last 40 % of the schedule
+                g["lr"] = r.lr*min(1, i/200, left/.4 + .05)
             target = target[:, 1:].to(device)
             with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-                logits = model.lm_head(body(ids.to(device)).last_hidden_state[:, :-1][target != -100])
+                logits = model.lm_head(body(ids.to(
+                                                device)).last_hidden_state[:, :-1][target != -100])
             loss = torch.nn.functional.cross_entropy(logits.float(), target[target != -100])
-            opt.zero_grad(); loss.backward()
+            opt.zero_grad()
+            loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.)
-            opt.step(); bar.update()
-            if i % 20 == 0: bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
-            if look and (before + i) % every == 0: look(before + i, loss.item())
+            opt.step()
+            bar.update()
+            if i % 20 == 0:
+                bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
+            if look and (before + i) % every == 0:
+                look(before + i, loss.item())
     return loss.item()
 
 def probe(
@@ -360,12 +411,16 @@ def probe(
     task,
     problems:list, # of Problem
 )->dict: # shares, in [0, 1]
-    "What a base model does, and what it could do: greedy Acc@t1 and Acc@t2, i→c, c→i; and made to begin with a check, right answers kept and wrong ones repaired."
+    """What a base model does, and what it could do: greedy Acc@t1 and Acc@t2, i→c, c→i; and made to
+    begin with a check, right answers kept and wrong ones repaired."""
     asked = rollout(policy, task, problems, temperature=0).reward
     made = rollout(policy, task, problems, temperature=0, begin={2: "Check:"}).reward
     (r1, r2), (m1, m2) = asked.T, made.T
-    return {k: round(float(v), 4) for k, v in dict(acc1=r1.mean(), acc2=r2.mean(), i_to_c=((1 - r1)*r2).mean(), c_to_i=(r1*(1 - r2)).mean(), checked=m2.mean(),
-            kept=(m1*m2).sum()/m1.sum().clamp(min=1), repaired=((1 - m1)*m2).sum()/(1 - m1).sum().clamp(min=1)).items()}
+    return {k: round(float(v), 4)
+            for k, v in dict(acc1=r1.mean(), acc2=r2.mean(), i_to_c=((1 - r1)*r2).mean(),
+                             c_to_i=(r1*(1 - r2)).mean(), checked=m2.mean(),
+                             kept=(m1*m2).sum()/m1.sum().clamp(min=1),
+                             repaired=((1 - m1)*m2).sum()/(1 - m1).sum().clamp(min=1)).items()}
 
 def pretrain(
     out, # folder for the model
@@ -375,29 +430,45 @@ def pretrain(
     every:int=400, # steps between probes
     problems:int=300, # validation problems in a probe
 )->Path: # the folder, ready for `load_policy`
-    "Make the tiny Gemma: tokenizer, model, two phases of text. Writes safetensors, recipe.json and the probes along the way, curve.jsonl; phase1 holds the model between the phases."
-    out, device, begun, task = Path(out), torch.device(device or default_device()), time.time(), Equations()
+    """Make the tiny Gemma: tokenizer, model, two phases of text. Writes safetensors, recipe.json
+    and the probes along the way, curve.jsonl; phase1 holds the model between the phases."""
+    out = Path(out)
+    device = torch.device(device or default_device())
+    begun = time.time()
+    task = Equations()
     half, curve = Path(start or out/"phase1"), out/"curve.jsonl"
-    done = (half/"recipe.json").is_file()                                     # the last file that is written
-    check(done or start is None, "start", str(start), "holds no model that phase 1 made; give the phase1 folder of one, or leave it out")
+    # the last file that is written
+    done = (half/"recipe.json").is_file()
+    check(done or start is None, "start", str(start),
+          "holds no model that phase 1 made; give the phase1 folder of one, or leave it out")
     first = json.loads((half/"recipe.json").read_text()) if done else dict(minutes=0, recipe={})
-    for k, v in json.loads(json.dumps(asdict(recipe))).items():                # what phase 1 was made of: all of it, or from elsewhere the model's shape
+    # what phase 1 was made of: all of it, or from elsewhere the model's shape
+    for k, v in json.loads(json.dumps(asdict(recipe))).items():
         theirs = first["recipe"].get(k, v)
-        check(theirs == v or start and k not in ("layers", "width", "hidden"), k, v, f"{half} was made with {theirs}; use that, or another folder")
+        check(theirs == v or start and k not in ("layers", "width", "hidden"), k, v,
+              f"{half} was made with {theirs}; use that, or another folder")
     rows = read_jsonl(half/"curve.jsonl") if done else []
-    write_atomic(curve, to_jsonl(rows))                                       # a folder that cannot be written is found out now
-    tokenizer = AutoTokenizer.from_pretrained(half, local_files_only=True) if done else make_tokenizer(recipe.text())
-    for k in ("name_or_path", "is_local", "local_files_only"): tokenizer.init_kwargs.pop(k, None) # of this machine
-    model = (Gemma3ForCausalLM.from_pretrained(half, local_files_only=True) if done else make_model(recipe, tokenizer)).to(device)
+    # a folder that cannot be written is found out now
+    write_atomic(curve, to_jsonl(rows))
+    tokenizer = (AutoTokenizer.from_pretrained(half, local_files_only=True) if done
+                 else make_tokenizer(recipe.text()))
+    for k in ("name_or_path", "is_local", "local_files_only"):
+        tokenizer.init_kwargs.pop(k, None) # of this machine
+    model = (Gemma3ForCausalLM.from_pretrained(half, local_files_only=True) if done
+             else make_model(recipe, tokenizer)).to(device)
     held_out = task.load("validation", problems, seed=1)
     def look(step, loss):
-        rows.append(dict(step=step, loss=round(loss, 4), **probe(Policy(model.eval(), tokenizer, "tiny"), task, held_out)))
+        rows.append(dict(step=step, loss=round(loss, 4),
+                         **probe(Policy(model.eval(), tokenizer, "tiny"), task, held_out)))
         write_atomic(curve, to_jsonl(rows))
         model.train()
     def store(folder):
-        model.eval().save_pretrained(folder); tokenizer.save_pretrained(folder)
+        model.eval().save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
         write_atomic(folder/"curve.jsonl", to_jsonl(rows))
-        facts = dict(recipe=asdict(recipe), minutes=round(first["minutes"] + (time.time() - begun)/60, 1), device=str(device), threads=torch.get_num_threads(), versions=versions())
+        facts = dict(recipe=asdict(recipe),
+                     minutes=round(first["minutes"] + (time.time() - begun)/60, 1),
+                     device=str(device), threads=torch.get_num_threads(), versions=versions())
         write_atomic(folder/"recipe.json", json.dumps(facts, indent=1) + "\n")
     for phase, folder in enumerate((half, out)):
         if phase == 0 and done: continue

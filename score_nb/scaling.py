@@ -32,7 +32,9 @@ def majority_vote(
     "The answer most often stated (Wang et al. 2023). Raises `SettingError` for another rule."
     check(tie in TIES, "tie", tie, f"use one of {', '.join(TIES)}")
     votes = Counter(a for a in answers if a is not None)
-    return next((a for a in (answers if tie == "first" else reversed(answers)) if a is not None and votes[a] == max(votes.values())), None)
+    return next((a for a in (answers if tie == "first" else reversed(answers))
+                 if a is not None and votes[a] == max(votes.values())),
+                None)
 
 # %% ../nbs/14_scaling.ipynb #cell-11
 def pool_row(
@@ -46,11 +48,13 @@ def pool_row(
     flat = [(a, bool(g)) for pair, grades in zip(said, right) for a, g in zip(pair, grades)]
     wrong = list(dict.fromkeys(a for a, g in flat if a is not None and not g))
     letters = ["-" if a is None else "a" if g else chr(98 + wrong.index(a)) for a, g in flat]
-    return dict(problem=problem.id, answers=[problem.answer, *wrong], first="".join(letters[::2]), second="".join(letters[1::2]), tokens=tokens, context=context)
+    return dict(problem=problem.id, answers=[problem.answer, *wrong], first="".join(letters[::2]),
+                second="".join(letters[1::2]), tokens=tokens, context=context)
 
 @dataclass
 class Pool:
-    "S conversations of each of n problems. Codes: 0 is the right answer, 1, 2, … wrong ones, -1 none."
+    """S conversations of each of n problems. Codes: 0 is the right answer, 1, 2, … wrong ones, -1
+    none."""
     problem:list # (n,) ids
     first:Tensor # (n, S) codes of the first answers
     second:Tensor # (n, S) codes; second[i, s] follows first[i, s]
@@ -58,19 +62,27 @@ class Pool:
     context:Tensor # (n, 2) tokens of the prompt, and between the attempts
     timing:list=() # rows of timing.jsonl
     found:dict=field(default_factory=dict, repr=False) # votes already counted
-    def __len__(self): return len(self.problem)
+    def __len__(self):
+        return len(self.problem)
     @classmethod
     def from_rows(cls, rows:list, timing:list=())->"Pool":
         "Raises `SettingError` if there are none, or if conversations are missing."
         check(len(rows) > 0, "rows", rows, "there are none; sample again")
         S = len(rows[0]["first"])
-        for row in rows: check(len(row["first"]) == len(row["second"]) == S, row["problem"], len(row["second"]), f"not {S} conversations as the first problem; sample again")
-        codes = lambda key: torch.tensor([[-1 if c == "-" else ord(c) - 97 for c in row[key]] for row in rows])
-        return cls([r["problem"] for r in rows], codes("first"), codes("second"), torch.tensor([r["tokens"] for r in rows])/S, torch.tensor([r["context"] for r in rows]), list(timing))
+        for row in rows:
+            check(len(row["first"]) == len(row["second"]) == S, row["problem"], len(row["second"]),
+                  f"not {S} conversations as the first problem; sample again")
+        def codes(key):
+            return torch.tensor([[-1 if c == "-" else ord(c) - 97 for c in row[key]]
+                                 for row in rows])
+        return cls([r["problem"] for r in rows], codes("first"), codes("second"),
+                   torch.tensor([r["tokens"] for r in rows])/S,
+                   torch.tensor([r["context"] for r in rows]), list(timing))
     @classmethod
     def read(cls, folder)->"Pool":
         "What `parallel_vs_sequential` left in a folder."
-        return cls.from_rows(read_jsonl(Path(folder)/"pool.jsonl"), read_jsonl(Path(folder)/"timing.jsonl"))
+        return cls.from_rows(read_jsonl(Path(folder)/"pool.jsonl"),
+                             read_jsonl(Path(folder)/"timing.jsonl"))
 
 # %% ../nbs/14_scaling.ipynb #cell-15
 def winners(
@@ -84,7 +96,8 @@ def winners(
     return codes.gather(-1, (votes*m + place*(codes >= 0)).argmax(-1, keepdim=True))[..., 0]
 
 WAYS = {"parallel": lambda first, second, m: first[..., :m],
-        "sequential, all answers": lambda first, second, m: torch.cat([first[..., :m//2], second[..., :m//2]], -1),
+        "sequential, all answers": lambda first, second,
+        m: torch.cat([first[..., :m//2], second[..., :m//2]], -1),
         "sequential, second answers": lambda first, second, m: second[..., :m//2]}
 BUDGETS = 2, 4, 8, 16, 32
 
@@ -96,15 +109,22 @@ def vote_accuracy(
     draws:int=10, # how often the pool is shuffled, and cut into as many budgets as fit in
     seed:int=0, # of the draws
 )->Tensor: # (n,) share of the draws in which the vote is right
-    "How often a problem is answered rightly with a budget. Raises `SettingError` for a budget that the pool does not hold."
+    """How often a problem is answered rightly with a budget. Raises `SettingError` for a budget
+    that the pool does not hold."""
     n, S = pool.first.shape
-    check(way in WAYS, "way", way, f"use one of {', '.join(WAYS)}"); check(tie in TIES, "tie", tie, f"use one of {', '.join(TIES)}")
-    check(budget in range(1, S + 1) and (way == "parallel" or budget % 2 == 0), "budget", budget, f"give 1 (parallel) or an even number up to {S}, the conversations of the pool")
+    check(way in WAYS, "way", way, f"use one of {', '.join(WAYS)}")
+    check(tie in TIES, "tie", tie, f"use one of {', '.join(TIES)}")
+    check(budget in range(1, S + 1) and (way == "parallel" or budget % 2 == 0), "budget", budget,
+          f"give 1 (parallel) or an even number up to {S}, the conversations of the pool")
     if budget == 1: return (pool.first == 0).float().mean(1)
     key = way, budget, tie, draws, seed
     if key in pool.found: return pool.found[key]
-    g, right, each = named_generator(seed, "draws"), torch.zeros(n), budget if way == "parallel" else budget//2 # conversations of a vote
-    for _ in range(draws):                                                              # the same shuffles for every way and every budget
+    # conversations of a vote
+    g = named_generator(seed, "draws")
+    right = torch.zeros(n)
+    each = budget if way == "parallel" else budget//2
+    # the same shuffles for every way and every budget
+    for _ in range(draws):
         order = torch.rand(n, S, generator=g).argsort(1)[:, :S//each*each]
         first, second = (x.gather(1, order).view(n, -1, each) for x in (pool.first, pool.second))
         right += (winners(WAYS[way](first, second, budget), tie) == 0).float().mean(1)
@@ -123,19 +143,27 @@ def sample_pool(
     file=None, # rows that are there are kept, the rest is added
     at_once:int=32, # problems in a portion
 )->list: # rows of pool.jsonl
-    "Sample S conversations of two attempts for every problem. Raises `SettingError` for a setting out of range."
+    """Sample S conversations of two attempts for every problem. Raises `SettingError` for a setting
+    out of range."""
     rows, S = read_jsonl(file) if file and Path(file).is_file() else [], conversations
-    with tqdm(total=len(problems), initial=len(rows), desc="sample", delay=2, unit=" problems") as bar:
+    with tqdm(total=len(problems), initial=len(rows), desc="sample", delay=2,
+              unit=" problems") as bar:
         while len(rows) < len(problems):
             part = problems[len(rows):len(rows) + at_once]
-            e = rollout(policy, task, part, 2, S, 1, temperature, max_new_tokens, named_seed(seed, "scaling"), place=len(rows))
-            texts, cut = list(zip(e.texts(policy.tokenizer, 1), e.texts(policy.tokenizer, 2))), e.truncated.tolist()
-            said = [[None if c else task.answer(t) for t, c in zip(*both)] for both in zip(texts, cut)]
-            used, bridge = torch.stack([(e.turn == k).sum(1) for k in (1, 2)], 1), len(policy.bridge_ids(task.prompt(part[0]), task.correction))
+            e = rollout(policy, task, part, 2, S, 1, temperature, max_new_tokens,
+                        named_seed(seed, "scaling"), place=len(rows))
+            texts = list(zip(e.texts(policy.tokenizer, 1), e.texts(policy.tokenizer, 2)))
+            cut = e.truncated.tolist()
+            said = [[None if c else task.answer(t) for t, c in zip(*both)]
+                    for both in zip(texts, cut)]
+            used = torch.stack([(e.turn == k).sum(1) for k in (1, 2)], 1)
+            bridge = len(policy.bridge_ids(task.prompt(part[0]), task.correction))
             for i, p in enumerate(part):
                 s = slice(i*S, (i + 1)*S)
-                rows.append(pool_row(p, said[s], e.reward[s].tolist(), used[s].sum(0).tolist(), [len(policy.prompt_ids(task.prompt(p))), bridge]))
-            if file: write_atomic(file, to_jsonl(rows))
+                rows.append(pool_row(p, said[s], e.reward[s].tolist(), used[s].sum(0).tolist(),
+                                     [len(policy.prompt_ids(task.prompt(p))), bridge]))
+            if file:
+                write_atomic(file, to_jsonl(rows))
             bar.update(len(part))
     return rows
 
@@ -148,16 +176,22 @@ def time_budgets(
     max_new_tokens:int=None, # default the task's
     seed:int=0,
 )->list: # of dict: problems in the batch, budget, seconds of each way
-    "Seconds of both ways, in turns, on the real engine. The prompt is read once for all samples, and the KV cache is kept between the attempts."
+    """Seconds of both ways, in turns, on the real engine. The prompt is read once for all samples,
+    and the KV cache is kept between the attempts."""
     ways, rows = {"parallel": (1, 1), "sequential": (2, 2)}, []
     def seconds(group, way, m):
         attempts, share = ways[way]
         start = time.perf_counter()
-        rollout(policy, task, group, attempts, m//share, 1, temperature, max_new_tokens, named_seed(seed, "clock"))
+        rollout(policy, task, group, attempts, m//share, 1, temperature, max_new_tokens,
+                named_seed(seed, "clock"))
         return time.perf_counter() - start
-    seconds(groups[0], "sequential", 2)                                                 # the first call of all pays for things that are done once
+    # the first call of all pays for things that are done once
+    seconds(groups[0], "sequential", 2)
     for i, group in enumerate(groups):
-        for m in budgets: rows.append(dict(problems=len(group), budget=m) | {way: round(seconds(group, way, m), 4) for way in (list(ways) if i % 2 else list(ways)[::-1])})
+        for m in budgets:
+            rows.append(dict(problems=len(group), budget=m)
+                        | {way: round(seconds(group, way, m), 4)
+                           for way in (list(ways) if i % 2 else list(ways)[::-1])})
     return rows
 
 def parallel_vs_sequential(
@@ -172,19 +206,32 @@ def parallel_vs_sequential(
     alone:int=12, # problems that are timed one by one
     together:int=16, # problems of a batch that is timed three times
 )->Pool:
-    "Everything that a comparison at one seed needs, sampled and timed once. Raises `SettingError` for a folder of other settings."
+    """Everything that a comparison at one seed needs, sampled and timed once. Raises `SettingError`
+    for a folder of other settings."""
     budgets = tuple(sorted(budgets))
     check(len(problems) > 0, "problems", problems, "give at least one")
-    check(budgets and all(type(m) is int and m >= 2 and m % 2 == 0 for m in budgets), "budgets", budgets, "give even numbers from 2 on"); check_number("temperature", temperature, low=.01)
-    if max_new_tokens is None: max_new_tokens = task.length
-    run = Run(folder, dict(model=public_name(policy.name), weights=fingerprint(policy.adapter()), task=task.name, problem_set=problem_set(problems),
-                           conversations=max(budgets), budgets=budgets, temperature=temperature, max_new_tokens=max_new_tokens, seed=seed))
-    start, before = time.perf_counter(), len(run.rows("pool.jsonl")) if (run.path/"pool.jsonl").is_file() else 0
-    rows = sample_pool(policy, task, problems, max(budgets), temperature, max_new_tokens, seed, run.path/"pool.jsonl")
-    run.save(sampling=round(run.config.get("sampling", 0) + (time.perf_counter() - start)*(len(rows) > before), 1))
+    check(budgets and all(type(m) is int and m >= 2 and m % 2 == 0 for m in budgets), "budgets",
+          budgets, "give even numbers from 2 on")
+    check_number("temperature", temperature, low=.01)
+    if max_new_tokens is None:
+        max_new_tokens = task.length
+    run = (Run(folder,
+               dict(model=public_name(policy.name), weights=fingerprint(policy.adapter()),
+                    task=task.name, problem_set=problem_set(problems), conversations=max(budgets),
+                    budgets=budgets, temperature=temperature, max_new_tokens=max_new_tokens,
+                    seed=seed)))
+    start = time.perf_counter()
+    before = len(run.rows("pool.jsonl")) if (run.path/"pool.jsonl").is_file() else 0
+    rows = sample_pool(policy, task, problems, max(budgets), temperature, max_new_tokens, seed,
+                       run.path/"pool.jsonl")
+    run.save(
+        sampling=round(
+            run.config.get("sampling", 0) + (time.perf_counter() - start)*(len(rows) > before), 1))
     if not (run.path/"timing.jsonl").is_file():
         groups = [[p] for p in problems[:alone]] + [problems[:together]]*3
-        write_atomic(run.path/"timing.jsonl", to_jsonl(time_budgets(policy, task, groups, budgets, temperature, max_new_tokens, seed)))
+        write_atomic(run.path/"timing.jsonl",
+                     to_jsonl(time_budgets(policy, task, groups, budgets, temperature,
+                                           max_new_tokens, seed)))
     return Pool.read(run.path)
 
 # %% ../nbs/14_scaling.ipynb #cell-24
@@ -192,24 +239,29 @@ def costs(
     pool:Pool,
     budget:int, # 2K
 )->dict: # "parallel", "sequential" -> dict of tokens per problem
-    "Mean tokens of a problem: generated; read; read if every attempt read its whole context again; one after the other, in a mean conversation."
-    (t1, t2), (prompt, bridge) = pool.tokens.double().mean(0).tolist(), pool.context.double().mean(0).tolist()
+    """Mean tokens of a problem: generated; read; read if every attempt read its whole context
+    again; one after the other, in a mean conversation."""
+    (t1, t2), (prompt, bridge) = pool.tokens.double().mean(
+        0).tolist(), pool.context.double().mean(0).tolist()
     K = budget//2
     return {"parallel": dict(generated=budget*t1, read=prompt, uncached=budget*prompt, deep=t1),
-            "sequential": dict(generated=K*(t1 + t2), read=prompt + K*bridge, uncached=K*(prompt + prompt + t1 + bridge), deep=t1 + t2)}
+            "sequential": dict(generated=K*(t1 + t2), read=prompt + K*bridge,
+                               uncached=K*(prompt + prompt + t1 + bridge), deep=t1 + t2)}
 
 # %% ../nbs/14_scaling.ipynb #cell-29
 def share(
     each:list, # (n,) shares of right votes in [0, 1] of each seed, the same problems
 )->Interval:
-    "Accuracy over seeds and problems, with Wilson's interval for n problems (a little too wide for shares that are not 0 or 1)."
+    """Accuracy over seeds and problems, with Wilson's interval for n problems (a little too wide
+    for shares that are not 0 or 1)."""
     values = torch.stack(list(each)).double().mean(0)
     return wilson(min(values.sum().item(), len(values)), len(values))
 
 def over_problems(
     each:list, # (n,) differences in [-1, 1] of each seed, the same problems
 )->Interval:
-    "Mean over seeds and problems, and the 95 % interval over problems (each problem's mean over the seeds is one value)."
+    """Mean over seeds and problems, and the 95 % interval over problems (each problem's mean over
+    the seeds is one value)."""
     values = torch.stack(list(each)).double().mean(0).tolist()
     m, half = fmean(values), Z*stdev(values)/len(values)**.5 if len(values) > 1 else 1.
     return Interval(m, max(-1., m - half), min(1., m + half))
@@ -221,13 +273,16 @@ def scaling_curve(
     budgets:tuple=BUDGETS,
     **settings, # of `vote_accuracy`
 )->list: # of dict: budget, accuracy (Interval), seeds (their accuracies), tokens and seconds of a problem
-    "Accuracy and cost of a way at every budget. Seconds are those of one problem alone, median over problems and seeds."
+    """Accuracy and cost of a way at every budget. Seconds are those of one problem alone, median
+    over problems and seeds."""
     kind, rows = way.split(",")[0], []
     for m in budgets:
         each = [vote_accuracy(p, way, m, **settings) for p in pools]
-        clock = [r[kind] for p in pools for r in p.timing if r["budget"] == m and r["problems"] == 1]
+        clock = [r[kind] for p in pools for r in p.timing
+                 if r["budget"] == m and r["problems"] == 1]
         rows.append(dict(budget=m, accuracy=share(each), seeds=[x.mean().item() for x in each],
-                         tokens=fmean(costs(p, m)[kind]["generated"] for p in pools), seconds=median(clock) if clock else None))
+                         tokens=fmean(costs(p, m)[kind]["generated"] for p in pools),
+                         seconds=median(clock) if clock else None))
     return rows
 
 # %% ../nbs/14_scaling.ipynb #cell-34
@@ -238,23 +293,40 @@ def plot_scaling(
     ways:dict={}, # name -> list of keys of `WAYS`, where not all are wanted
     budgets:tuple=BUDGETS,
 )->Picture:
-    "Accuracy of the vote against samples, generated tokens and measured seconds of a problem. Bars: 95 % intervals over problems; thin lines: seeds; hollow: all answers vote."
-    fig = Picture(11, 3.8); axes = fig.subplots(1, 3, sharey=True)
-    lines = {"base": "--"} | dict(zip([name for name in reversed(pools) if name != "base"], ("-", "-.", ":")*9))
+    """Accuracy of the vote against samples, generated tokens and measured seconds of a problem.
+    Bars: 95 % intervals over problems; thin lines: seeds; hollow: all answers vote."""
+    fig = Picture(11, 3.8)
+    axes = fig.subplots(1, 3, sharey=True)
+    lines = {"base": "--"} | dict(zip([name for name in reversed(pools) if name != "base"],
+                                      ("-", "-.", ":")*9))
     for name, each in pools.items():
         for way in ways.get(name, COLORS):
             rows, color = scaling_curve(each, way, budgets), COLORS[way]
             y = [100*r["accuracy"].value for r in rows]
-            bars = [[100*(r["accuracy"].value - r["accuracy"].low) for r in rows], [100*(r["accuracy"].high - r["accuracy"].value) for r in rows]]
+            bars = [[100*(r["accuracy"].value - r["accuracy"].low) for r in rows],
+                    [100*(r["accuracy"].high - r["accuracy"].value) for r in rows]]
             for ax, key in zip(axes, ("budget", "tokens", "seconds")):
                 if any(r[key] is None for r in rows): continue
                 x = [r[key] for r in rows]
-                ax.errorbar(x, y, yerr=bars, fmt="s" if "all answers" in way else "o", ms=4, ls=lines[name], lw=1.4, capsize=2, elinewidth=.8, color=color,
-                            markerfacecolor="white" if "all answers" in way else color, label=f"{name}: {way}" if ax is axes[0] else None)
-                for s in range(len(each)*(len(each) > 1)): ax.plot(x, [100*r["seeds"][s] for r in rows], color=color, ls=lines[name], lw=.5, alpha=.5)
-    for ax, title in zip(axes, ("samples of a problem", "generated tokens of a problem", "seconds of a problem, alone")):
-        ax.set(xlabel=title, xscale="log"); ax.spines[["top", "right"]].set_visible(False); ax.grid(axis="y", color="#dddddd", lw=.6)
-    for ax in axes: ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5))); ax.xaxis.set_major_formatter("{x:g}"); ax.minorticks_off()
-    axes[0].set_xticks(budgets, map(str, budgets)); axes[0].minorticks_off(); axes[0].set(ylabel="the vote is right (%)")
+                ax.errorbar(x, y, yerr=bars, fmt="s" if "all answers" in way else "o", ms=4,
+                            ls=lines[name], lw=1.4, capsize=2, elinewidth=.8, color=color,
+                            markerfacecolor="white" if "all answers" in way else color,
+                            label=f"{name}: {way}" if ax is axes[0] else None)
+                for s in range(len(each)*(len(each) > 1)):
+                    ax.plot(x, [100*r["seeds"][s] for r in rows], color=color, ls=lines[name],
+                            lw=.5, alpha=.5)
+    for ax, title in zip(axes,
+                         ("samples of a problem", "generated tokens of a problem",
+                          "seconds of a problem, alone")):
+        ax.set(xlabel=title, xscale="log")
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.grid(axis="y", color="#dddddd", lw=.6)
+    for ax in axes:
+        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.xaxis.set_major_formatter("{x:g}")
+        ax.minorticks_off()
+    axes[0].set_xticks(budgets, map(str, budgets))
+    axes[0].minorticks_off()
+    axes[0].set(ylabel="the vote is right (%)")
     fig.legend(loc="outside upper center", ncols=3, frameon=False, fontsize=8)
     return fig

@@ -35,7 +35,8 @@ def collect_traces(
     "Two-attempt conversations to choose from. Raises `SettingError` as `rollout` does."
     problems, number = list(problems), {}
     same = torch.tensor([number.setdefault(p.id, len(number)) for p in problems])
-    episodes = rollout(policy, task, problems, 2, samples, temperature=temperature, max_new_tokens=max_new_tokens, seed=seed)
+    episodes = rollout(policy, task, problems, 2, samples, temperature=temperature,
+                       max_new_tokens=max_new_tokens, seed=seed)
     return replace(episodes, problem=same[episodes.problem])
 
 # %% ../nbs/06_sft.ipynb #cell-11
@@ -43,11 +44,13 @@ def star_set(
     episodes:Episodes, # two attempts each
     plus:bool=False, # also keep what was right from the start
 )->Episodes: # r2 = 1, and r1 = 0 unless `plus`
-    "D_STaR and D⁺_STaR (section 4.1; Zelikman et al. 2022): rows as they were sampled. Raises `SettingError` if none is left."
+    """D_STaR and D⁺_STaR (section 4.1; Zelikman et al. 2022): rows as they were sampled. Raises
+    `SettingError` if none is left."""
     check(episodes.attempts == 2, "attempts", episodes.attempts, "collect traces of two attempts")
     r1, r2 = episodes.reward.T == 1
     keep = r2 if plus else r2 & ~r1
-    check(keep.any(), "traces", len(episodes), "none of them is worth keeping; collect from more problems or more samples")
+    check(keep.any(), "traces", len(episodes),
+          "none of them is worth keeping; collect from more problems or more samples")
     return episodes[keep]
 
 # %% ../nbs/06_sft.ipynb #cell-16
@@ -58,38 +61,53 @@ def pair_set(
     plus:bool=False, # also pairs of two right samples
     seed:int=0, # of who is paired with whom
 )->Episodes: # two attempts; logp is that of each attempt's own sampling, where both were first attempts
-    "D_SFT and D⁺_SFT (section 4.1): first attempts of one problem, a right one after a wrong one. Raises `SettingError` if there are none."
-    bridge = policy.bridge_ids([{"role": "user", "content": "?"}], task.correction) # the same after every question
+    """D_SFT and D⁺_SFT (section 4.1): first attempts of one problem, a right one after a wrong one.
+    Raises `SettingError` if there are none."""
+    # the same after every question
+    bridge = policy.bridge_ids([{"role": "user", "content": "?"}], task.correction)
     right, pairs = episodes.reward[:, 0] == 1, []
     for p in episodes.problem.unique().tolist():
         rows = (episodes.problem == p).nonzero()[:, 0]
         rows = rows[torch.randperm(len(rows), generator=named_generator(seed, "pairs", p))]
         good, bad = rows[right[rows]].tolist(), rows[~right[rows]].tolist()
-        if good: pairs += [(b, good[i % len(good)]) for i, b in enumerate(bad)]
-        if plus and len(good) > 1: pairs += list(zip(good, good[1:] + good[:1]))
-    check(len(pairs) > 0, "traces", len(episodes), "no problem has both a wrong and a right first attempt; collect from more problems or more samples")
+        if good:
+            pairs += [(b, good[i % len(good)]) for i, b in enumerate(bad)]
+        if plus and len(good) > 1:
+            pairs += list(zip(good, good[1:] + good[:1]))
+    check(len(pairs) > 0, "traces", len(episodes),
+          "no problem has both a wrong and a right first attempt; collect from more problems or "
+          "more samples")
     def joined(name, between, second):
         "One field of all pairs: up to the end of attempt 1, what stands between, attempt 2."
         x, out = getattr(episodes, name), []
         for a, b in pairs:
             stop = int((episodes.turn[a] == 1).nonzero()[-1]) + 1
             gap = [policy.end]*(int(episodes.ids[a, stop - 1]) != policy.end) + bridge
-            out.append(torch.cat([x[a, :stop], x.new_tensor(between(gap)), second(x[b][episodes.turn[b] == 1])]))
+            out.append(torch.cat([x[a, :stop], x.new_tensor(between(gap)),
+                                  second(x[b][episodes.turn[b] == 1])]))
         return pad_sequence(out, batch_first=True)
-    nothing, same = lambda gap: [0]*len(gap), lambda x: x
+    def nothing(gap):
+        return [0]*len(gap)
+    def same(x):
+        return x
     a, b = torch.tensor(pairs).T
-    return Episodes(joined("ids", same, same), joined("turn", nothing, lambda x: 2*x), joined("logp", nothing, same),
-                    episodes.reward[:, 0][torch.stack([a, b], 1)], episodes.truncated[:, 0][torch.stack([a, b], 1)], episodes.problem[a], torch.arange(len(pairs)))
+    return Episodes(joined("ids", same, same), joined("turn", nothing, lambda x: 2*x),
+                    joined("logp", nothing, same), episodes.reward[:, 0][torch.stack([a, b], 1)],
+                    episodes.truncated[:, 0][torch.stack([a, b], 1)], episodes.problem[a],
+                    torch.arange(len(pairs)))
 
 # %% ../nbs/06_sft.ipynb #cell-24
 def only(
     episodes:Episodes, # (B, K)
     attempts:tuple, # which of 1 … K
 )->Episodes:
-    "The same conversations; the tokens of other attempts are context now. Raises `SettingError` for an attempt there is not."
-    ok = isinstance(attempts, tuple) and len(attempts) > 0 and all(type(k) is int and 1 <= k <= episodes.attempts for k in attempts)
+    """The same conversations; the tokens of other attempts are context now. Raises `SettingError`
+    for an attempt there is not."""
+    ok = (isinstance(attempts, tuple) and len(attempts) > 0
+          and all(type(k) is int and 1 <= k <= episodes.attempts for k in attempts))
     check(ok, "attempts", attempts, f"give a tuple of numbers from 1 to {episodes.attempts}")
-    return replace(episodes, turn=episodes.turn*torch.isin(episodes.turn, episodes.turn.new_tensor(attempts)))
+    return replace(episodes,
+                   turn=episodes.turn*torch.isin(episodes.turn, episodes.turn.new_tensor(attempts)))
 
 def origin(policy:Policy)->dict:
     "What a run starts from, for its settings: which model, its weights, its adapter's."
@@ -105,43 +123,70 @@ def sft(
     probe:Callable=None, # policy -> dict of numbers, logged in probe.jsonl before the first step and at every checkpoint
     validation=None, # a `Validation` (page 05c) that measures along the way and says which adapter is kept
 )->Policy: # with the last adapter, or the one that `validation` keeps; also saved in run/adapter
-    "Supervised fine-tuning: cross-entropy summed over the tokens of the chosen attempts, mean over rows. Raises `SettingError`."
+    """Supervised fine-tuning: cross-entropy summed over the tokens of the chosen attempts, mean
+    over rows. Raises `SettingError`."""
     check(len(episodes) > 0, "episodes", len(episodes), "give at least one")
-    if validation: validation.check_fits(policy, cfg.max_new_tokens)
-    episodes, each, clock = only(episodes, attempts), cfg.problems*cfg.samples*cfg.branch, time.perf_counter
-    digest = hashlib.sha256(episodes.ids.numpy().tobytes() + episodes.turn.numpy().tobytes()).hexdigest()[:12]
-    accelerator, optimizer, at_one = Accelerator(cpu=policy.device.type == "cpu"), new_optimizer(policy, cfg), replace(cfg, temperature=1.)
-    check(accelerator.num_processes == 1, "processes", accelerator.num_processes, "start one process; several are for `train`")
+    if validation:
+        validation.check_fits(policy, cfg.max_new_tokens)
+    episodes = only(episodes, attempts)
+    each = cfg.problems*cfg.samples*cfg.branch
+    clock = time.perf_counter
+    digest = hashlib.sha256(episodes.ids.numpy().tobytes()
+                            + episodes.turn.numpy().tobytes()).hexdigest()[:12]
+    accelerator = Accelerator(cpu=policy.device.type == "cpu")
+    optimizer = new_optimizer(policy, cfg)
+    at_one = replace(cfg, temperature=1.)
+    check(accelerator.num_processes == 1, "processes", accelerator.num_processes,
+          "start one process; several are for `train`")
     most, longest = positions(policy.config), episodes.ids.shape[1]
     fits = most is None or longest <= most
-    check(fits, "episodes", longest, f"a conversation has {longest:,} tokens, and {policy.name} has {most} positions; leave long ones out")
-    facts = dict(set=f"{len(episodes)} conversations {digest}", method="sft", attempts=list(attempts))
-    if validation: facts |= validation.settings
+    check(fits, "episodes", longest,
+          f"a conversation has {longest:,} tokens, and {policy.name} has {most} positions; leave "
+          f"long ones out")
+    facts = dict(set=f"{len(episodes)} conversations {digest}", method="sft",
+                 attempts=list(attempts))
+    if validation:
+        facts |= validation.settings
     run = Run(run, origin(policy) | facts | asdict(cfg), free=("max_rows",))
     _, facts = load_checkpoint(run, policy, optimizer) or ({}, dict(step=0, tokens=cfg.tokens))
     run.rewind(facts["step"], known=facts.pop("log", None))
-    for file in ("timing.jsonl", "probe.jsonl"): run.rewind(facts["step"] or -1, file)
-    if validation: validation.rewind(run, facts["step"], cfg.steps)
+    for file in ("timing.jsonl", "probe.jsonl"):
+        run.rewind(facts["step"] or -1, file)
+    if validation:
+        validation.rewind(run, facts["step"], cfg.steps)
     def look(step):
-        if probe: run.log({"step": step} | probe(policy), "probe.jsonl")
-    if facts["step"] == 0: look(0)
+        if probe:
+            run.log({"step": step} | probe(policy), "probe.jsonl")
+    if facts["step"] == 0:
+        look(0)
     with tqdm(total=cfg.steps, initial=facts["step"], desc="sft", mininterval=.5) as bar:
         for step in range(facts["step"] + 1, cfg.steps + 1):
             start = clock()
-            batch = episodes[torch.tensor(problems_for_step(range(len(episodes)), each, cfg.seed, step - 1))]
-            done = update(policy, batch, torch.ones(batch.reward.shape), (0.,)*batch.attempts, at_one, accelerator, optimizer, facts["tokens"])
+            batch = episodes[torch.tensor(problems_for_step(
+                                              range(len(episodes)), each, cfg.seed, step - 1))]
+            done = update(policy, batch, torch.ones(batch.reward.shape), (0.,)*batch.attempts,
+                          at_one, accelerator, optimizer, facts["tokens"])
             facts |= dict(step=step, tokens=done["tokens"])
-            if validation and validation.due(step, cfg.steps): validation.measure(policy, run, step, cfg.max_new_tokens)
+            if validation and validation.due(step, cfg.steps):
+                validation.measure(policy, run, step, cfg.max_new_tokens)
             learnt = int((batch.turn > 0).sum())
-            row = dict(loss=done["loss"], token_loss=done["loss"]*each/learnt, grad_norm=done["grad_norm"], epoch=step*each/len(episodes))
+            row = dict(loss=done["loss"], token_loss=done["loss"]*each/learnt,
+                       grad_norm=done["grad_norm"], epoch=step*each/len(episodes))
             row |= {f"kl{k}": done["kl"][:, k - 1].mean().item() for k in attempts}
             run.log({"step": step} | {k: round(v, 6) for k, v in row.items()})
-            run.log(dict(step=step, seconds=round(clock() - start, 3), tokens=learnt, budget=facts["tokens"]), "timing.jsonl")
-            if step % cfg.save_every == 0 or step == cfg.steps: look(step); save_checkpoint(run, policy, optimizer, {}, facts)
-            bar.set_postfix(loss=f"{row['token_loss']:.3g}", refresh=False); bar.update()
-    if validation: validation.keep_best(policy, run)
+            run.log(dict(step=step, seconds=round(clock() - start, 3), tokens=learnt,
+                         budget=facts["tokens"]),
+                    "timing.jsonl")
+            if step % cfg.save_every == 0 or step == cfg.steps:
+                look(step)
+                save_checkpoint(run, policy, optimizer, {}, facts)
+            bar.set_postfix(loss=f"{row['token_loss']:.3g}", refresh=False)
+            bar.update()
+    if validation:
+        validation.keep_best(policy, run)
     policy.save(run.path/"adapter")
-    run.save(seconds=round(sum(r["seconds"] for r in run.rows("timing.jsonl")), 1), peak_memory_mb=peak_memory_mb(policy.device))
+    run.save(seconds=round(sum(r["seconds"] for r in run.rows("timing.jsonl")), 1),
+             peak_memory_mb=peak_memory_mb(policy.device))
     return policy
 
 # %% ../nbs/06_sft.ipynb #cell-31
@@ -150,33 +195,42 @@ def spans(
     rounds:int, # from 1 to `steps`
 )->list: # of ranges of step numbers, from 0
     "The budget's steps in so many parts, as equal as can be. Raises `SettingError`."
-    check(type(rounds) is int and 1 <= rounds <= steps, "rounds", rounds, f"give a whole number from 1 to steps={steps}")
+    check(type(rounds) is int and 1 <= rounds <= steps, "rounds", rounds,
+          f"give a whole number from 1 to steps={steps}")
     edges = [steps*i//rounds for i in range(rounds + 1)]
     return [range(a, b) for a, b in zip(edges, edges[1:])]
 
-def in_rounds(policy, task, problems, make, rounds, cfg, run, attempts, probe, validation=None, **settings)->Policy:
-    "Collect, `make` a set of it, train on it from the start again: `rounds` times, within one budget. A row a round goes into rounds.jsonl."
-    if validation: validation.check_fits(policy, cfg.max_new_tokens, problems)
+def in_rounds(policy, task, problems, make, rounds, cfg, run, attempts, probe, validation=None,
+              **settings)->Policy:
+    """Collect, `make` a set of it, train on it from the start again: `rounds` times, within one
+    budget. A row a round goes into rounds.jsonl."""
+    if validation:
+        validation.check_fits(policy, cfg.max_new_tokens, problems)
     check(len(problems) > 0, "problems", problems, "give at least one problem")
     parts, start, cfg = spans(cfg.steps, rounds), policy.adapter(), cfg.for_task(task)
     check_length(policy, task, problems, 2, cfg.max_new_tokens)
     facts = origin(policy) | task.description | dict(problem_set=problems_fingerprint(problems))
     facts |= dict(rounds=rounds, attempts=list(attempts), **settings)
-    if validation: facts |= validation.settings
+    if validation:
+        facts |= validation.settings
     run = Run(run, facts | asdict(cfg), free=("max_rows",))
     run.rewind(0, "rounds.jsonl")
     measured = []
     for n, steps in enumerate(parts, 1):
         seen = sum((problems_for_step(problems, cfg.problems, cfg.seed, s) for s in steps), [])
-        traces = collect_traces(policy, task, seen, cfg.samples*cfg.branch, cfg.temperature, cfg.max_new_tokens, named_seed(cfg.seed, "collect", n))
+        traces = collect_traces(policy, task, seen, cfg.samples*cfg.branch, cfg.temperature,
+                                cfg.max_new_tokens, named_seed(cfg.seed, "collect", n))
         kept = make(traces)
         acc1, acc2 = traces.reward.mean(0).tolist()
-        run.log(dict(step=n, collected=len(traces), kept=len(kept), updates=len(steps), rows=len(steps)*cfg.problems*cfg.samples*cfg.branch,
-                     acc1=round(acc1, 6), acc2=round(acc2, 6)), "rounds.jsonl")
+        run.log(dict(step=n, collected=len(traces), kept=len(kept), updates=len(steps),
+                     rows=len(steps)*cfg.problems*cfg.samples*cfg.branch, acc1=round(acc1, 6),
+                     acc2=round(acc2, 6)),
+                "rounds.jsonl")
         policy.load_adapter(start)
         folder = run.path/f"round{n}"
         sft(policy, kept, replace(cfg, steps=len(steps)), folder, attempts, probe, validation)
-        if validation: measured.append((validation.best(folder)["score"], n, policy.adapter()))
+        if validation:
+            measured.append((validation.best(folder)["score"], n, policy.adapter()))
     if validation:
         score, n, adapter = max(measured, key=lambda m: m[0]) # of all rounds, by the same rule
         policy.load_adapter(adapter)
@@ -197,11 +251,15 @@ def star(
     validation=None, # as for `sft`; then the best of all rounds is kept
 )->Policy: # after the last round, or the best of all rounds; also saved in run/adapter
     "STaR (section 4.1; Zelikman et al. 2022). Raises `SettingError`."
-    return in_rounds(policy, task, problems, lambda e: star_set(e, plus), rounds, cfg, run, attempts, probe, validation, method="star", plus=plus)
+    return in_rounds(policy, task, problems, lambda e: star_set(e, plus), rounds, cfg, run,
+                     attempts, probe, validation, method="star", plus=plus)
 
-def pair_sft(policy:Policy, task, problems:list, cfg:TrainConfig, run, plus:bool=False, attempts:tuple=(2,), probe:Callable=None, validation=None)->Policy:
-    "Pair-SFT (section 4.1; Welleck et al. 2023): one round, arguments as for `star`. Raises `SettingError`."
-    return in_rounds(policy, task, problems, lambda e: pair_set(e, policy, task, plus, cfg.seed), 1, cfg, run, attempts, probe, validation, method="pair_sft", plus=plus)
+def pair_sft(policy:Policy, task, problems:list, cfg:TrainConfig, run, plus:bool=False,
+             attempts:tuple=(2,), probe:Callable=None, validation=None)->Policy:
+    """Pair-SFT (section 4.1; Welleck et al. 2023): one round, arguments as for `star`. Raises
+    `SettingError`."""
+    return in_rounds(policy, task, problems, lambda e: pair_set(e, policy, task, plus, cfg.seed), 1,
+                     cfg, run, attempts, probe, validation, method="pair_sft", plus=plus)
 
 # %% ../nbs/06_sft.ipynb #cell-38
 def base_attempts(
@@ -210,8 +268,11 @@ def base_attempts(
     problems:list, # of Problem
     max_new_tokens:int=None, # default the task's
 )->list: # of str, one a problem
-    "Greedy first attempts of the base model: the fixed ones of Fig. 4. Raises `SettingError` as `rollout` does."
-    with policy.reference(): return rollout(policy, task, problems, 1, temperature=0., max_new_tokens=max_new_tokens).texts(policy.tokenizer, 1)
+    """Greedy first attempts of the base model: the fixed ones of Fig. 4. Raises `SettingError` as
+    `rollout` does."""
+    with policy.reference():
+        return rollout(policy, task, problems, 1, temperature=0.,
+                       max_new_tokens=max_new_tokens).texts(policy.tokenizer, 1)
 
 def correction_on(
     policy:Policy,
@@ -220,19 +281,26 @@ def correction_on(
     first:list=None, # given first attempts, one text a problem; the policy's own if None
     max_new_tokens:int=None, # default the task's
 )->dict: # acc1, acc2, mended, spoilt: shares from 0 to 1, None of nothing; wrong, right: how many of each there were
-    "Greedy correction. `mended` is a share of the wrong first attempts, `spoilt` of the right ones: better first attempts are not better correction."
-    r1, r2 = rollout(policy, task, problems, temperature=0., max_new_tokens=max_new_tokens, first=first).reward.T == 1
-    share = lambda x: x.float().mean().item() if len(x) else None
-    return dict(acc1=share(r1), acc2=share(r2), mended=share(r2[~r1]), spoilt=share(~r2[r1]), wrong=int((~r1).sum()), right=int(r1.sum()))
+    """Greedy correction. `mended` is a share of the wrong first attempts, `spoilt` of the right
+    ones: better first attempts are not better correction."""
+    r1, r2 = rollout(policy, task, problems, temperature=0., max_new_tokens=max_new_tokens,
+                     first=first).reward.T == 1
+    def share(x):
+        return x.float().mean().item() if len(x) else None
+    return dict(acc1=share(r1), acc2=share(r2), mended=share(r2[~r1]), spoilt=share(~r2[r1]),
+                wrong=int((~r1).sum()), right=int(r1.sum()))
 
 def shift_probe(
     task, # a Task
     sets:dict, # name, for instance "train" -> (problems, the base's first attempts)
 )->Callable: # for `sft`: policy -> {"train/fixed/mended": …, "train/own/mended": …, …}
-    "The first autopsy (Fig. 4): correction of the base's fixed first attempts beside that of the learner's own."
+    """The first autopsy (Fig. 4): correction of the base's fixed first attempts beside that of the
+    learner's own."""
     def probe(policy):
-        return {f"{name}/{whose}/{key}": None if v is None else round(v, 6) for name, (problems, first) in sets.items()
-                for whose, given in (("fixed", first), ("own", None)) for key, v in correction_on(policy, task, problems, given).items()}
+        return {f"{name}/{whose}/{key}": None if v is None else round(v, 6)
+                for name, (problems, first) in sets.items()
+                for whose, given in (("fixed", first), ("own", None))
+                for key, v in correction_on(policy, task, problems, given).items()}
     return probe
 
 # %% ../nbs/06_sft.ipynb #cell-43
@@ -240,19 +308,29 @@ def plot_shift(
     rows:list, # of probe.jsonl, see `shift_probe`, or a list of such lists (seeds)
     what:str="mended", # or "acc2", "spoilt"
 )->Picture:
-    "A panel for each set of problems: correction of the base's fixed first attempts (dashed) and of one's own, along training."
+    """A panel for each set of problems: correction of the base's fixed first attempts (dashed) and
+    of one's own, along training."""
     runs = rows if isinstance(rows[0], (list, tuple)) else [rows]
     names = list(dict.fromkeys(k.split("/")[0] for k in runs[0][0] if "/" in k))
     fig = Picture(4*len(names) + .5, 3)
     for ax, name in zip(fig.subplots(1, len(names), sharey=True, squeeze=False)[0], names):
-        for whose, style in (("fixed", dict(color="black", ls="--")), ("own", dict(color=BLUE, ls="-"))):
-            number = lambda v: float("nan") if v is None else 100*v
-            steps, lines = [r["step"] for r in runs[0]], [[number(r[f"{name}/{whose}/{what}"]) for r in run] for run in runs]
-            for line in lines: ax.plot(steps, line, lw=.7, alpha=.4*(len(lines) > 1), **style)
-            ax.plot(steps, torch.tensor(lines).nanmean(0), lw=2, label={"fixed": "the base's first attempts", "own": "one's own"}[whose], **style)
-        ax.set(title=name, xlabel="updates"); ax.spines[["top", "right"]].set_visible(False)
-    fig.axes[0].set_ylabel({"mended": "wrong ones mended (%)", "spoilt": "right ones spoilt (%)", "acc2": "second attempts right (%)"}[what])
-    fig.axes[0].legend(frameon=False, fontsize=9); fig.axes[0].set_ylim(0, None) # of all panels, once all is drawn
+        for whose, style in (("fixed", dict(color="black", ls="--")),
+                             ("own", dict(color=BLUE, ls="-"))):
+            def number(v):
+                return float("nan") if v is None else 100*v
+            steps = [r["step"] for r in runs[0]]
+            lines = [[number(r[f"{name}/{whose}/{what}"]) for r in run] for run in runs]
+            for line in lines:
+                ax.plot(steps, line, lw=.7, alpha=.4*(len(lines) > 1), **style)
+            ax.plot(
+                steps, torch.tensor(lines).nanmean(0), lw=2,
+                label={"fixed": "the base's first attempts", "own": "one's own"}[whose], **style)
+        ax.set(title=name, xlabel="updates")
+        ax.spines[["top", "right"]].set_visible(False)
+    fig.axes[0].set_ylabel({"mended": "wrong ones mended (%)", "spoilt": "right ones spoilt (%)",
+                            "acc2": "second attempts right (%)"}[what])
+    fig.axes[0].legend(frameon=False, fontsize=9)
+    fig.axes[0].set_ylim(0, None) # of all panels, once all is drawn
     return fig
 
 # %% ../nbs/06_sft.ipynb #cell-62
@@ -261,7 +339,8 @@ FEEDBACK = "Please check the solution above step by step and correct it if it is
 def asked_by(task, **changes):
     "The same task with another `correction` or `prompt`."
     other = copy(task)
-    for name, value in changes.items(): setattr(other, name, value)
+    for name, value in changes.items():
+        setattr(other, name, value)
     return other
 
 def self_refine(
@@ -274,17 +353,24 @@ def self_refine(
     max_new_tokens:int=None, # limit of each of the three, default the task's
     seed:int=0,
 )->tuple: # Report of attempt 1 and the refinement, and the n texts of feedback
-    "Attempt, feedback, refinement, by prompting alone. Raises `SettingError` as `rollout` does, and for a problem listed twice."
+    """Attempt, feedback, refinement, by prompting alone. Raises `SettingError` as `rollout` does,
+    and for a problem listed twice."""
     ids = [p.id for p in problems]
     check(len(set(ids)) == len(ids), "problems", len(ids), "list each problem once")
     settings = dict(temperature=temperature, max_new_tokens=max_new_tokens, seed=seed)
     begun = rollout(policy, asked_by(task, correction=feedback), problems, 2, **settings)
     y1, said = (begun.texts(policy.tokenizer, k) for k in (1, 2))
-    say = lambda role, text: dict(role=role, content=text)
-    read = {p.id: [*task.prompt(p), say("assistant", a), say("user", feedback), say("assistant", f), say("user", refine or task.correction)]
+    def say(role, text):
+        return dict(role=role, content=text)
+    read = {p.id: [*task.prompt(p), say("assistant", a), say("user", feedback), say("assistant", f),
+                   say("user", refine or task.correction)]
             for p, a, f in zip(problems, y1, said)}
     ended = rollout(policy, asked_by(task, prompt=lambda p: read[p.id]), problems, 1, **settings)
     y2 = ended.texts(policy.tokenizer, 1)
-    text, both = [list(pair) for pair in zip(y1, y2)], lambda name: torch.stack([getattr(e, name)[:, 0] for e in (begun, ended)], 1)
-    return Report(ids, [p.level for p in problems], [p.question for p in problems], [p.answer for p in problems],
-                  text, [[task.answer(t) for t in pair] for pair in text], both("reward"), both("truncated")), said
+    text = [list(pair) for pair in zip(y1, y2)]
+    def both(name):
+        return torch.stack([getattr(e, name)[:, 0] for e in (begun, ended)], 1)
+    return Report(ids, [p.level for p in problems], [p.question for p in problems],
+                  [p.answer for p in problems], text,
+                  [[task.answer(t) for t in pair] for pair in text], both("reward"),
+                  both("truncated")), said

@@ -20,7 +20,8 @@ from .tasks import problems_fingerprint
 def moving_average(
     values:list, # of float, one a measurement, in the order of the run
 )->list: # of float, as many
-    "Each value's mean with its two neighbours; an end stands for the neighbour it lacks. Raises `SettingError` if there is no value."
+    """Each value's mean with its two neighbours; an end stands for the neighbour it lacks. Raises
+    `SettingError` if there is no value."""
     check(len(values) > 0, "values", values, "give at least one measurement")
     before, after = values[:1] + values[:-1], values[1:] + values[-1:]
     return [fmean(three) for three in zip(before, values, after)]
@@ -28,7 +29,8 @@ def moving_average(
 def best_measurement(
     values:list, # of float, one a measurement, in the order of the run
 )->int: # its position, from 0
-    "The measurement whose mean with its neighbours is the largest, the first of equals. Raises `SettingError` if there is none."
+    """The measurement whose mean with its neighbours is the largest, the first of equals. Raises
+    `SettingError` if there is none."""
     means = moving_average(values)
     return means.index(max(means))
 
@@ -37,14 +39,16 @@ LOG, TIMES, FOLDER = "validation.jsonl", "validation_timing.jsonl", "measured"
 
 @dataclass(frozen=True)
 class Validation:
-    "How a run is measured along the way, and which of its adapters is kept. Raises `SettingError` for no problems or a number out of range."
+    """How a run is measured along the way, and which of its adapters is kept. Raises `SettingError`
+    for no problems or a number out of range."""
     task:object # a Task
     problems:list # of Problem, not of the training split
     every:int=5 # updates between measurements
     attempts:int=2 # K; the accuracy of the last one decides
 
     def __post_init__(self):
-        check(len(self.problems) > 0, "problems", self.problems, "give at least one validation problem")
+        check(len(self.problems) > 0, "problems", self.problems,
+              "give at least one validation problem")
         for name, value in (("every", self.every), ("attempts", self.attempts)):
             check(type(value) is int, name, value, "give a whole number")
             check_number(name, value, low=1)
@@ -53,14 +57,16 @@ class Validation:
     def settings(self)->dict: # JSON
         "What belongs into the settings of a run that is measured so."
         held_out = f"{len(self.problems)} problems {problems_fingerprint(self.problems)}"
-        return dict(validation=held_out, validation_every=self.every, validation_attempts=self.attempts)
+        return dict(validation=held_out, validation_every=self.every,
+                    validation_attempts=self.attempts)
 
     def check_fits(self,
         policy:Policy,
         limit:int=None, # tokens of an attempt, as in the run; default the task's
         training:list=(), # of Problem that the run draws from
     ):
-        "Raise `SettingError` for a problem that is trained on, or conversations beyond the model's positions."
+        """Raise `SettingError` for a problem that is trained on, or conversations beyond the
+        model's positions."""
         trained = {problem.id for problem in training}
         both = [problem.id for problem in self.problems if problem.id in trained]
         remedy = "are trained on too; measure on problems of another split"
@@ -104,9 +110,11 @@ class Validation:
         "Go back to the best adapter of the run, and write into config.json which one it is."
         kept = self.best(run.path)
         file = self.adapter_file(run.path, kept["step"])
-        try: adapter = load_file(file)
+        try:
+            adapter = load_file(file)
         except Exception as e:
-            remedy = "cannot be read, and the adapter to keep is in it; restore it, or choose another folder"
+            remedy = ("cannot be read, and the adapter to keep is in it; restore it, or choose "
+                      "another folder")
             raise SettingError("file", str(file), remedy) from e
         policy.load_adapter(adapter)
         run.save(kept=kept)
@@ -116,12 +124,14 @@ class Validation:
         step:int, # last step of the checkpoint the run goes on from
         steps:int, # of the whole run
     ):
-        "Drop what was measured after a checkpoint, and at the end of a run that was made longer since."
+        """Drop what was measured after a checkpoint, and at the end of a run that was made longer
+        since."""
         for file in (LOG, TIMES):
             run.rewind(step, file)
             rows = run.rows(file)
             kept = [row for row in rows if self.due(row["step"], steps)]
-            if kept != rows: write_atomic(run.path/file, to_jsonl(kept))
+            if kept != rows:
+                write_atomic(run.path/file, to_jsonl(kept))
 
     @staticmethod
     def adapter_file(folder, step:int)->Path:

@@ -52,8 +52,10 @@ def steps_to_find(
     lead:float, # by which checking is right more often than repeating
     rate:float, # as for `habit_path`
 )->float: # steps
-    "When gradient flow brings checking from its share to one half, if repeating has the rest: the integral of dπ / (2·rate·lead·π²(1 − π)²)."
-    check_number("share", share, low=1e-6, high=.5); check_number("lead", lead, low=1e-6)
+    """When gradient flow brings checking from its share to one half, if repeating has the rest: the
+    integral of dπ / (2·rate·lead·π²(1 − π)²)."""
+    check_number("share", share, low=1e-6, high=.5)
+    check_number("lead", lead, low=1e-6)
     return (1/share - 1/(1 - share) + 2*log((1 - share)/share))/(2*rate*lead)
 
 # %% ../nbs/14a_when.ipynb #s16t1
@@ -72,7 +74,8 @@ def two_habits_path(
     common:float=.5, # how much of a habit's gain after one kind of attempt carries over to the other
     noise:float=.02, # a gradient shorter than this moves the logits in proportion to its length
 )->Tensor: # (updates + 1, 4): Acc@t1, Acc@t2, share of worked attempts, share of checks
-    "Gradient ascent on an objective, of a bandit with two kinds of first attempt and three of second."
+    """Gradient ascent on an objective, of a bandit with two kinds of first attempt and three of
+    second."""
     right, value = torch.tensor(base.right), torch.tensor(base.value)
     start = torch.tensor(base.share).log()
     first_start = torch.tensor(base.worked).logit()
@@ -124,8 +127,10 @@ def first_tokens(
     problems:list, # of Problem, n
     seed:int=0,
 )->Episodes: # n rows
-    "Conversations whose second attempt was made to check. Of its tokens only the first one counts as sampled: there the habit is chosen."
-    e, size = rollout(policy, task, problems, begin={2: CHECK}, seed=seed), len(encode(policy.tokenizer, CHECK))
+    """Conversations whose second attempt was made to check. Of its tokens only the first one counts
+    as sampled: there the habit is chosen."""
+    e = rollout(policy, task, problems, begin={2: CHECK}, seed=seed)
+    size = len(encode(policy.tokenizer, CHECK))
     turn = torch.zeros_like(e.turn)
     turn[torch.arange(len(e)), (e.turn == 2).int().argmax(1) - size] = 2
     return replace(e, turn=turn)
@@ -135,8 +140,10 @@ def share_of_checks(
     policy:Policy,
     episodes:Episodes, # of `first_tokens`
 )->float: # in (0, 1)
-    "Mean probability that a second attempt begins with a check: exact for the first attempts that were sampled."
-    return token_logps(policy, episodes.ids, episodes.turn)[0][episodes.turn > 0].exp().mean().item()
+    """Mean probability that a second attempt begins with a check: exact for the first attempts that
+    were sampled."""
+    return token_logps(policy, episodes.ids,
+                       episodes.turn)[0][episodes.turn > 0].exp().mean().item()
 
 # %% ../nbs/14a_when.ipynb #cell-17
 def with_share(
@@ -147,7 +154,8 @@ def with_share(
     folder, # run folder of the pull; the same for every share
     cfg:TrainConfig=TrainConfig(steps=12), # of the pull
 )->Policy: # the adapter scaled
-    "A base whose second attempts check in a given share, and nearly as well or badly as before. Raises `SettingError` for a share that is out of reach."
+    """A base whose second attempts check in a given share, and nearly as well or badly as before.
+    Raises `SettingError` for a share that is out of reach."""
     check_number("share", share, low=1e-4, high=.9)
     episodes = first_tokens(policy, task, problems)
     pull = sft(policy, episodes, cfg, folder).adapter()
@@ -155,8 +163,10 @@ def with_share(
         policy.load_adapter({n: scale*w if "lora_B" in n else w for n, w in pull.items()})
         return share_of_checks(policy, episodes)
     low, high = -1., 2.
-    check(checks(low) < share < checks(high), "share", share, "more than the pull can change; give another share")
-    for _ in range(12):                                                                 # by halves: the share grows with the factor
+    check(checks(low) < share < checks(high), "share", share,
+          "more than the pull can change; give another share")
+    # by halves: the share grows with the factor
+    for _ in range(12):
         middle = (low + high)/2
         low, high = (middle, high) if checks(middle) < share else (low, middle)
     return policy
@@ -169,12 +179,20 @@ def measure(
     samples:int=4, # conversations a problem
     seed:int=0,
 )->dict: # shares from 0 to 1: checks, exact; sampled, `share` and `value` of each habit, acc1; and made to check: kept, repaired
-    "What a model does at temperature 1, and what it is worth; the worth of checking from second attempts that were made to begin with a check."
-    asked, made = (rollout(policy, task, problems, 2, samples, seed=seed, begin=begin) for begin in (None, {2: CHECK}))
-    which = torch.tensor([habit_of(task, *pair) for pair in zip(asked.texts(policy.tokenizer, 1), asked.texts(policy.tokenizer, 2))])
-    mean = lambda x: round(x.mean().item(), 4) if len(x) else 0.
+    """What a model does at temperature 1, and what it is worth; the worth of checking from second
+    attempts that were made to begin with a check."""
+    asked, made = (rollout(policy, task, problems, 2, samples, seed=seed, begin=begin)
+                   for begin in (None, {2: CHECK}))
+    which = torch.tensor([habit_of(task, *pair)
+                          for pair in zip(asked.texts(policy.tokenizer, 1),
+                                          asked.texts(policy.tokenizer, 2))])
+    def mean(x):
+        return round(x.mean().item(), 4) if len(x) else 0.
     (m1, m2), r2 = made.reward.T, asked.reward[:, 1]
-    return dict(checks=round(share_of_checks(policy, first_tokens(policy, task, problems, seed)), 5), n=len(asked), share=[mean((which == h).float()) for h in range(3)], value=[mean(r2[which == h]) for h in range(2)] + [mean(m2)],
+    return dict(checks=round(
+                    share_of_checks(policy, first_tokens(policy, task, problems, seed)), 5),
+                n=len(asked), share=[mean((which == h).float()) for h in range(3)],
+                value=[mean(r2[which == h]) for h in range(2)] + [mean(m2)],
                 acc1=mean(asked.reward[:, 0]), kept=mean(m2[m1 == 1]), repaired=mean(m2[m1 == 0]))
 
 # %% ../nbs/14a_when.ipynb #s16t3
@@ -209,7 +227,8 @@ def measure_two_habits(
     return TwoHabits(round(worked.float().mean().item(), 4), right, share, value)
 
 def measure_one_kind(policy, task, problems, worked, samples, seed)->tuple:
-    "Share right, shares of `HABITS` and their values, of the first attempts that are worked, or not."
+    """Share right, shares of `HABITS` and their values, of the first attempts that are worked, or
+    not."""
     asked = rollout(policy, task, problems, 2, samples, seed=seed)
     texts = list(zip(*(asked.texts(policy.tokenizer, k) for k in (1, 2))))
     ours = torch.tensor([is_worked(first) == worked for first, _ in texts])
@@ -223,13 +242,17 @@ def measure_one_kind(policy, task, problems, worked, samples, seed)->tuple:
     repeated = (habits[ours] == 0).sum().item()/(habits[ours] < 2).sum().item()
     share = ((1 - check)*repeated, (1 - check)*(1 - repeated), check)
     changed = asked.reward[ours & (habits == 1), 1]
-    value = (right, changed.mean().item() if len(changed) else 0., ended.reward[theirs, 1].mean().item())
+    value = (right, changed.mean().item() if len(changed) else 0.,
+             ended.reward[theirs, 1].mean().item())
     return round(right, 4), tuple(round(x, 5) for x in share), tuple(round(x, 4) for x in value)
 
 # %% ../nbs/14a_when.ipynb #cell-23
 SKILLS = {"low": 100, "middle": 250, "high": 800} # steps of phase 2
-METHODS = {"multi-turn RL": (("multi_turn", 1.),), "Stage II alone": (("stage_two", 1.),), "SCoRe": (("stage_one", .5), ("stage_two", .5))} # objectives, and shares of the updates
-CELL = TrainConfig(steps=60, problems=16) # a smaller budget than page 12's: 60 updates of 64 conversations
+# objectives, and shares of the updates
+METHODS = {"multi-turn RL": (("multi_turn", 1.),), "Stage II alone": (("stage_two", 1.),),
+           "SCoRe": (("stage_one", .5), ("stage_two", .5))}
+# a smaller budget than page 12's: 60 updates of 64 conversations
+CELL = TrainConfig(steps=60, problems=16)
 
 def run_cell(
     base, # folder of a base model
@@ -239,18 +262,28 @@ def run_cell(
     cfg:TrainConfig=CELL,
     n:int=500, # validation problems
 )->dict: # base, method, seed; greedy acc1, acc2, change, checked, shares from 0 to 1; and of every update, sampled: changes
-    "Train a base with a method, and look. Raises `SettingError` for an unknown method, or a folder of other settings."
+    """Train a base with a method, and look. Raises `SettingError` for an unknown method, or a
+    folder of other settings."""
     check(method in METHODS, "method", method, f"use one of {', '.join(METHODS)}")
     out, task, policy = Path(out), get_task("equations"), load_policy(base, seed=seed)
-    Run(out, dict(base=public_name(policy.name), method=method, n=n, **{k: v for k, v in asdict(replace(cfg, seed=seed)).items() if k != "max_rows"}))
+    Run(out,
+        dict(base=public_name(policy.name), method=method, n=n,
+             **{k: v for k, v in asdict(replace(cfg, seed=seed)).items() if k != "max_rows"}))
     if (out/"result.json").is_file(): return json.loads((out/"result.json").read_text())
     for objective, share in METHODS[method]:
-        train(policy, task, task.load("train"), get_objective(objective), replace(cfg, steps=round(cfg.steps*share), seed=seed), out/objective)
+        train(policy, task, task.load("train"), get_objective(objective),
+              replace(cfg, steps=round(cfg.steps*share), seed=seed), out/objective)
     report = evaluate(policy, task, task.load("validation", n))
-    rows = [r for objective, _ in METHODS[method] for r in read_jsonl(out/objective/"metrics.jsonl")]
-    mean = lambda x: round(x.float().mean().item(), 4)
-    result = dict(base=Path(base).name, method=method, seed=seed, **{k: v for k, v in zip(("acc1", "acc2"), map(mean, report.reward.T))}, change=mean(report.changed[1, 2]),
-                  checked=mean(torch.tensor([habit_of(task, *t) == 2 for t in report.text])), changes=[round(r["change"], 3) for r in rows],
-                  seconds=round(sum(r["seconds"] for objective, _ in METHODS[method] for r in read_jsonl(out/objective/"timing.jsonl"))))
+    rows = [r for objective, _ in METHODS[method]
+            for r in read_jsonl(out/objective/"metrics.jsonl")]
+    def mean(x):
+        return round(x.float().mean().item(), 4)
+    result = dict(base=Path(base).name, method=method, seed=seed,
+                  **{k: v for k, v in zip(("acc1", "acc2"), map(mean, report.reward.T))},
+                  change=mean(report.changed[1, 2]),
+                  checked=mean(torch.tensor([habit_of(task, *t) == 2 for t in report.text])),
+                  changes=[round(r["change"], 3) for r in rows],
+                  seconds=round(sum(r["seconds"] for objective, _ in METHODS[method]
+                                    for r in read_jsonl(out/objective/"timing.jsonl"))))
     write_atomic(out/"result.json", json.dumps(result) + "\n")
     return result
