@@ -62,8 +62,8 @@ class PositionKVCache:
         def wide(x):
             return torch.nn.functional.pad(x, (0, 0, 0, 0, 0, slots - x.shape[1]))
         names = parts[0].store
-        return PositionKVCache({name: torch.cat([wide(p.store[name]) for p in parts])
-                                for name in names})
+        joined = {name: torch.cat([wide(p.store[name]) for p in parts]) for name in names}
+        return PositionKVCache(joined)
 
 # %% ../nbs/02d_cache.ipynb #x65e165c
 def as_function(*args, mask_function, **kwargs):
@@ -250,9 +250,8 @@ def in_a_batch(model:CausalLM, rows:list)->list:
 def in_pieces(model:CausalLM, rows:list)->list:
     "Logits as a rollout computes them: in pieces, through a cache that rows share."
     ids = torch.nn.utils.rnn.pad_sequence([row[0] for row in rows], batch_first=True)
-    cache = PositionKVCache()
+    cache, logits = PositionKVCache(), [[], []]
     seen = torch.zeros(2, dtype=torch.long, device=ids.device)
-    logits = [[], []]
     for piece in PIECES:
         pos = seen[:, None] + torch.arange(max(piece), device=ids.device)
         h = forward_cached(model, ids.gather(1, pos), pos, cache, model.body)
