@@ -20,9 +20,9 @@ def read(name):
 def notebooks():
     "Names of the course's notebooks in the order in which the index links them, then the others."
     index = "\n".join(source for kind, source, _ in read("nbs/index.ipynb") if kind == "markdown")
-    table = "\n".join(line for line in index.splitlines() if line.startswith("|"))
+    path = index.partition("## The path")[2].partition("\n## ")[0]
     there = {path.stem for path in (root/"nbs").glob("[!_.]*.ipynb")} - {"index"}
-    links = dict.fromkeys(re.findall(r"\]\((\w+)\.ipynb\)", table))
+    links = dict.fromkeys(re.findall(r"\]\((\w+)\.ipynb\)", path))
     linked = [name for name in links if name in there]
     return linked + sorted(there - set(linked))
 

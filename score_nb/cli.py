@@ -21,7 +21,7 @@ from textwrap import fill
 from typing import NamedTuple
 from . import __version__
 from .core import LARGEST_SEED, Run, SettingError, TrainConfig, check, check_known
-from .core import check_number, closest, data_path, is_main, log_folders
+from .core import check_number, closest, is_main, log_folders
 from .core import read_jsonl, to_jsonl, write_atomic
 
 # %% ../nbs/17_cli.ipynb #new-5
@@ -686,7 +686,6 @@ STUDY = Group("study", {
 STORE = Group("store", {
     "out": (str, None, "folder to store them in, under the same names")})
 PRETRAIN = Group("model", {
-    "recipe": (str, "strong", "'strong' or 'weak': how well the model's check repairs"),
     "out": (str, "runs/tiny", "folder for the model"),
     "seed": (int, 0, "of text and weights")})
 
@@ -715,15 +714,13 @@ def store_command(a):
           else f"{a.out} holds all of it already")
 
 def pretrain_command(a):
-    "Make an embedded tiny Gemma again. See the notebook 90_tiny_gemma."
+    "Make the embedded tiny Gemma again, from nothing. See the notebook 90_tiny_gemma."
     check_number("seed", a.seed, low=0, high=LARGEST_SEED)
     other = (Path(a.out)/"config.json").exists() and not (Path(a.out)/"recipe.json").exists()
     check(not other, "out", a.out,
           "holds another model, which would be lost; choose a folder of its own")
-    from score_nb.pretrain import RECIPES, pretrain
-    check_known("recipe", a.recipe, RECIPES)
-    more = dict(start=data_path("tiny"), every=100) if a.recipe == "weak" else {} # goes on from it
-    pretrain(a.out, RECIPES[a.recipe](seed=a.seed), **more)
+    from score_nb.pretrain import Recipe, pretrain
+    pretrain(a.out, Recipe(seed=a.seed))
 
 # %% ../nbs/17_cli.ipynb #new-21
 RUN = Group("run", {
