@@ -116,9 +116,11 @@ def logp_and_kl(
 )->tuple: # log-probs (n,), KL (n,)
     "Log-prob and exact KL of some sampled tokens."
     logp = torch.log_softmax(logits_of(policy, h)/temperature, -1)
+    chosen = logp.gather(-1, target[:, None])[:, 0]
+    if not policy.compared: return chosen, torch.zeros_like(chosen)
     with torch.no_grad():
         reference = torch.log_softmax(logits_of(policy, h_ref)/temperature, -1)
-    return logp.gather(-1, target[:, None])[:, 0], kl_per_token(logp, reference)
+    return chosen, kl_per_token(logp, reference)
 
 def states(
     policy:Policy,
