@@ -18,7 +18,7 @@ setup(
     # the folder data/ lies beside the package in a checkout and inside it in a wheel; core.data_path looks in both
     packages=[*find_packages(include=["score_nb", "score_nb.*"]), "score_nb.data"],
     package_dir={"score_nb.data": "data"},
-    package_data={"score_nb.data": ["README.md", "tiny/*", "runs/**/config.json", "runs/**/logs.zip"]},
+    package_data={"score_nb.data": ["README.md", "tiny/*", "tiny-weak/*", "runs/**/config.json", "runs/**/logs.zip"]},
     install_requires=s["requirements"].split(),
     extras_require={extra: s[f"{extra}_requirements"].split() for extra in EXTRAS},
     entry_points={"console_scripts": s["console_scripts"].split(), "nbdev": ["score_nb=score_nb._modidx:d"]},

@@ -21,7 +21,7 @@ from textwrap import fill
 from typing import NamedTuple
 from . import __version__
 from .core import LARGEST_SEED, Run, SettingError, TrainConfig, check, check_known
-from .core import check_number, closest, is_main, log_folders
+from .core import check_number, closest, data_path, is_main, log_folders
 from .core import read_jsonl, to_jsonl, write_atomic
 
 # %% ../nbs/17_cli.ipynb #new-5
@@ -580,10 +580,10 @@ def table_command(a):
     "Compare stored evaluations. Seeds of one method share a row: mean, and lowest to highest."
     from score_nb.evals import table
     from score_nb.report import run_folders
-    from score_nb.study import ROWS, stored_rows, study_table
+    from score_nb.study import EVERY_ROW, stored_rows, study_table
     folders = run_folders(a.folders)
     rows = [f for f in folders
-            if re.fullmatch(r".+-s\d+", f.name) and f.name.rpartition("-s")[0] in ROWS]
+            if re.fullmatch(r".+-s\d+", f.name) and f.name.rpartition("-s")[0] in EVERY_ROW]
     named = [Path(folder).resolve() for folder in a.folders]
     # not a row named by itself
     of_study = [f for f in rows
@@ -678,14 +678,17 @@ def export_command(a):
 
 # %% ../nbs/17_cli.ipynb #new-19
 STUDY = Group("study", {
-    "seed": (int, 0, "of adapter, problems and samples"),
-    "out": (str, "runs/study", "folder of the study"),
+    "model": (str, "tiny", "the base: 'tiny', 'tiny-weak', or a folder"),
+    "choose": (bool, False, "choose the rows' step sizes, with seed 0, and do no more"),
+    "seed": (int, 1, "of adapter, problems and samples"),
+    "out": (str, "runs/study", "folder of the study, one for each base"),
     "n": (int, 1000, "held-out problems"),
-    "steps": (int, None, "updates of a whole row (default: the study's budget, 80)"),
-    "problems": (int, None, "problems per step (default: the study's budget, 32)")})
+    "steps": (int, None, "updates of a whole row (default: the study's budget, 60)"),
+    "problems": (int, None, "problems per step (default: the study's budget, 16)")})
 STORE = Group("store", {
     "out": (str, None, "folder to store them in, under the same names")})
 PRETRAIN = Group("model", {
+    "recipe": (str, "strong", "'strong' or 'weak': how well the model's check repairs"),
     "out": (str, "runs/tiny", "folder for the model"),
     "seed": (int, 0, "of text and weights")})
 
@@ -694,14 +697,21 @@ def study_command(a):
     made again."""
     from dataclasses import replace
     from score_nb.evals import table
-    from score_nb.study import BUDGET, ROWS, run_row
+    from score_nb.study import BUDGET, EVERY_ROW, ROWS, choose, run_row, tried_sizes
     names = list(ROWS) if a.rows == ["all"] else a.rows
     for name in names:
-        check_known("row", name, ROWS)
+        check_known("row", name, EVERY_ROW)
     given = dict(steps=a.steps, problems=a.problems)
     budget = replace(BUDGET, **{name: value for name, value in given.items() if value is not None})
-    _show(table({ROWS[name].title: run_row(name, a.seed, a.out, budget=budget, n=a.n)
-                 for name in names}))
+    if not a.choose:
+        reports = {name: run_row(name, a.seed, a.out, a.model, budget, a.n) for name in names}
+        _show(table({EVERY_ROW[name].title: report for name, report in reports.items()}))
+        return
+    for name in (name for name in names if EVERY_ROW[name].make):
+        size = choose(name, a.out, a.model, budget, a.n)
+        scores = tried_sizes(a.out, name).items()
+        tried = ", ".join(f"{lr:g}: {100*score:.1f}" for lr, score in scores)
+        print(f"{name}: step size {size:g} (Acc@t2 on validation problems, percent: {tried})")
 
 def store_command(a):
     """Keep the settings and the logs of finished runs, in a form that takes little room; all
@@ -714,13 +724,15 @@ def store_command(a):
           else f"{a.out} holds all of it already")
 
 def pretrain_command(a):
-    "Make the embedded tiny Gemma again, from nothing. See the notebook 90_tiny_gemma."
+    "Make an embedded tiny Gemma again. See the notebook 90_tiny_gemma."
     check_number("seed", a.seed, low=0, high=LARGEST_SEED)
     other = (Path(a.out)/"config.json").exists() and not (Path(a.out)/"recipe.json").exists()
     check(not other, "out", a.out,
           "holds another model, which would be lost; choose a folder of its own")
-    from score_nb.pretrain import Recipe, pretrain
-    pretrain(a.out, Recipe(seed=a.seed))
+    from score_nb.pretrain import RECIPES, pretrain
+    check_known("recipe", a.recipe, RECIPES)
+    more = dict(start=data_path("tiny"), every=100) if a.recipe == "weak" else {} # goes on from it
+    pretrain(a.out, RECIPES[a.recipe](seed=a.seed), **more)
 
 # %% ../nbs/17_cli.ipynb #new-21
 RUN = Group("run", {
@@ -781,7 +793,8 @@ COMMANDS = { # in the order of `score_nb --help`
         "  score_nb push --folder merged --name owner/name"),
     "study": Command(study_command, "rows of the paper's table: every method at one budget",
                      (STUDY,),
-        "  score_nb study score multi_turn --seed 0   makes stage1-s0, score-s0, multi_turn-s0\n"
+        "  score_nb study score multi_turn --choose   their step sizes, and Stage I's\n"
+        "  score_nb study score multi_turn --seed 1   makes stage1-s1, score-s1, multi_turn-s1\n"
         "  score_nb table runs/study",
         (("rows", "+", "names of rows, or 'all'"),)),
     "store": Command(store_command, "keep finished runs as evidence: settings and logs", (STORE,),

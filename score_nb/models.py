@@ -372,7 +372,7 @@ def check_length(
 
 # %% ../nbs/03a_loading.ipynb #load-11
 # short names; anything else is a folder or a name on the hub
-MODELS = {"tiny": lambda: data_path("tiny")}
+MODELS = {name: partial(data_path, name) for name in ("tiny", "tiny-weak")}
 # by architecture; any other has the one transformers takes for it
 ATTENTION = {"gemma2": "eager", "gemma3_text": "sdpa", "gemma3": "sdpa"}
 
