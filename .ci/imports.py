@@ -11,7 +11,7 @@ AHEAD = {
     ("01b_real_tasks", "answer_extraction"), ("01b_real_tasks", "grading"),
     ("01b_real_tasks", "programs"), ("01c_your_problems", "equality"),
     ("01c_your_problems", "grading"), ("01c_your_problems", "programs"),
-    ("02_grading", "sandbox"), ("06_sft", "train"), ("14a_when", "pretrain"),
+    ("02_grading", "sandbox"), ("06b_imitation", "train"), ("14a_when", "pretrain"),
     ("17_cli", "use"), ("17_cli", "onnx_export"), ("17_cli", "pretrain")}
 
 def exported_cells(path):

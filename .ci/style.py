@@ -1,6 +1,6 @@
-"""How the code of the pages and scripts reads; a page listed as clean may not fall back.
+"""How the code of the pages and scripts reads.
 
-  python .ci/style.py                       a table of all pages; fails if one of CLEAN has a fault
+  python .ci/style.py                       a table of all pages; fails if one has a fault
   python .ci/style.py nbs/01_tasks.ipynb    the faults of some pages, each with its cell and line
 
 Faults are lines over 100 columns, statements after a colon or semicolon (but not `if x: return`),
@@ -16,30 +16,6 @@ COLUMNS = 100
 TO_STAGE_1 = """00_score_on_one_page 01_tasks 03_models 04_rollout 05_evals 07_reinforce 08_train
 06_sft 09_stage1""".split()
 COURSE = TO_STAGE_1 + "10_shaping 11_stage2".split()
-# pages without a fault: the list grows, and when every page is on it, it goes
-CLEAN = """
-style
-00_score_on_one_page
-03_models
-03a_loading
-04_rollout
-04a_scheduler
-05_evals
-05e_reports
-07_reinforce
-07a_chunks
-08_train
-08a_processes
-08b_resume
-09_stage1
-10_shaping
-11_stage2
-11a_recipe
-00_core 01_tasks 01b_real_tasks 01c_your_problems
-02_answers 02_equality 02_formulas 02_grading 02a_inside 02b_sandbox 02c_programs 02d_cache
-05a_report 05d_stored 16_code 17_cli 18_use 18a_export
-build check hooks colab elsewhere imports readme slow_cells style
-""".split()
 
 COMPREHENSIONS = ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp
 FUNCTIONS = ast.FunctionDef, ast.AsyncFunctionDef
@@ -172,8 +148,7 @@ def table(pages):
     print(f"{'page':22}" + "".join(f"{c:>10}" for c in columns) + f"{'nodes/line':>12}{'words':>8}")
     for page in pages:
         cells = "".join(f"{page[c]:10}" for c in columns)
-        clean = "  clean" if page["name"] in CLEAN else ""
-        print(f"{page['name']:22}{cells}{density([page]):12.1f}{page['words']:8}{clean}")
+        print(f"{page['name']:22}{cells}{density([page]):12.1f}{page['words']:8}")
     lines, wide = (sum(p[key] for p in pages) for key in ("lines", "wide"))
     longest = max(page["longest"] for page in pages)
     print(f"all: {lines} lines of code, {wide/lines:.1%} of them over {COLUMNS} columns, "
@@ -184,17 +159,16 @@ def table(pages):
           f"{density(course):.1f} syntax nodes per line")
 
 def main():
-    "Report, and fail for faults of the named pages, else of those in CLEAN."
+    "Report, and fail for faults of the named pages, else of all."
     named = [Path(name) for name in sys.argv[1:]]
     kinds = "nbs/*.ipynb", "benchmarks/*.ipynb", "benchmarks/*.py", "docs/*.py", ".ci/*.py"
     every = [path for kind in kinds for path in sorted(ROOT.glob(kind))]
     pages = [measure(path) for path in named or every]
     if not named:
         table(pages)
-    missing = [] if named else sorted({*CLEAN, *COURSE} - {page["name"] for page in pages})
+    missing = [] if named else sorted({*COURSE} - {page["name"] for page in pages})
     told = [f"{name}: listed here, but no such page" for name in missing]
     for page in pages:
-        if not named and page["name"] not in CLEAN: continue
         told += [f"{page['name']} cell {cell} line {n}: {text}" for cell, n, text in page["faults"]]
     sys.exit("\n".join(told) or 0)
 

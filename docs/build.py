@@ -11,6 +11,7 @@ RUNTIME = "onnxruntime-web", "1.30.0" # as npm knows it
 DIGEST = ("q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4r"
           "KY3jL02Vb7QmRMDs1SigqR4CXAfKYQ==") # its sha512
 FILES = "ort.wasm.min.js", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm"
+BASE = "tiny-weak" # the base model of `score_nb demo`
 STAGES = {"base": "Base", "stage1": "Stage I", "stage2": "SCoRe"}
 
 def runtime():
@@ -64,7 +65,7 @@ def models(run, base_only):
     "The models of a run as ONNX, and what the page must know of it."
     from score_nb.tasks import WORDINGS
     sources = dict.fromkeys(STAGES, "base") if base_only else {stage: stage for stage in STAGES}
-    weights = [root/"data/tiny/model.safetensors"]
+    weights = [root/"data"/BASE/"model.safetensors"]
     weights += [run/stage/"adapter/adapter_model.safetensors" for stage in sources.values()
                 if stage != "base"]
     key = hashlib.sha256(b"".join(file.read_bytes() for file in weights)).hexdigest()
@@ -72,9 +73,9 @@ def models(run, base_only):
     if not (known.is_file() and known.read_text() == key):
         known.unlink(missing_ok=True)
         if base_only:
-            score_nb("export", "--format", "onnx", "tiny", "--out", str(live/"base"))
+            score_nb("export", "--format", "onnx", BASE, "--out", str(live/"base"))
         else:
-            score_nb("export", "--format", "onnx", str(run), "--out", str(live))
+            score_nb("export", "--format", "onnx", str(run), "--model", BASE, "--out", str(live))
         known.write_text(key)
     settings = json.loads((run/"config.json").read_text(encoding="utf-8"))["settings"]
     chat = json.loads((live/"base"/"chat.json").read_text(encoding="utf-8"))

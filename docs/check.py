@@ -201,6 +201,7 @@ def check_tokenizer(browser, problems):
 def check_answers(browser, run, questions):
     "Greedy answers of each model in the browser, against `rollout`."
     import torch
+    from build import BASE
     from score_nb.models import load_policy
     from score_nb.rollout import rollout
     from score_nb.tasks import Problem, get_task
@@ -209,7 +210,7 @@ def check_answers(browser, run, questions):
     for stage in dict.fromkeys(folders): # of those that share a model, one
         place = folders.index(stage)
         adapter = None if stage == "base" else run/stage/"adapter"
-        policy = load_policy(adapter=adapter, device="cpu", dtype=torch.float32)
+        policy = load_policy(BASE, adapter=adapter, device="cpu", dtype=torch.float32)
         problems = [Problem("", question, "") for question in questions]
         episodes = rollout(policy, task, problems, temperature=0)
         wanted = list(zip(*(episodes.texts(policy.tokenizer, k) for k in (1, 2))))

@@ -472,15 +472,15 @@ def warmup_command(a):
 DEMO = Group("demo", {
     "quick": (bool, False, "few steps, 200 problems: to see that everything runs"),
     "seed": (int, 0, "of adapter and samples"),
-    "steps": (int, None, "updates of each stage (default 40; 12 with --quick)"),
+    "steps": (int, None, "updates of each stage (default 30; 12 with --quick)"),
     "n": (int, None, "held-out problems (default 1000; 200 with --quick)"),
     "run": (str, None, "run folder (default runs/demo, runs/quick with --quick)")})
 
 def demo_command(a):
     "SCoRe on a tiny model and its task, in a few minutes on a laptop: `run` with settings for it."
-    settings = dict(steps=40, n=1000, run="runs/demo")
+    settings = dict(model="tiny-weak", steps=30, problems=16, lr=3e-3, n=1000, run="runs/demo")
     if a.quick:
-        settings = dict(steps=12, n=200, run="runs/quick")
+        settings |= dict(steps=12, n=200, run="runs/quick")
     settings |= {name: value for name, value in vars(a).items() if value is not None}
     argv = [f"--{name}={value}" for name, value in settings.items() if name != "quick"]
     a.run = settings["run"] # for what is said if it is stopped
@@ -766,12 +766,13 @@ COMMANDS = { # in the order of `score_nb --help`
     "plan": Command(plan_command, "what a training run will need of a card", TRAIN,
         "  score_nb plan --preset gemma-2-2b-it-12gb"),
     "ask": Command(ask_command, "put a question to a model or an adapter", (MODEL, TASK, ASK),
-        "  score_nb ask 'Solve 4x + 20 = 48.' --adapter runs/demo/stage2/adapter\n"
+        "  score_nb ask 'Solve 4x + 20 = 48.' --model tiny-weak \\\n"
+        "    --adapter runs/demo/stage2/adapter\n"
         "  echo 'Solve 4x + 20 = 48.' | score_nb ask --json",
         (("words", "*", "the question; without one, or with -, it is read from standard input"),)),
     "eval": Command(eval_command, "evaluate a model or an adapter on held-out problems",
                     (MODEL, TASK, DATA, EVALUATION),
-        "  score_nb eval --adapter runs/demo/stage2/adapter --n 500"),
+        "  score_nb eval --model tiny-weak --adapter runs/demo/stage2/adapter --n 500"),
     "table": Command(table_command, "compare run folders", (),
         "  score_nb table runs/demo\n"
         "  score_nb table runs/study      the paper's table, with intervals over seeds",
@@ -781,12 +782,13 @@ COMMANDS = { # in the order of `score_nb --help`
         "  score_nb report runs/seed0 runs/seed1 --out both.html",
         (("folders", "+", "run folders, or folders that hold some"),)),
     "merge": Command(merge_command, "add an adapter to the weights of its model", (MERGE, CARD),
-        "  score_nb merge --adapter runs/demo/stage2/adapter --out merged\n"
-        "  score_nb merge --adapter runs/demo/stage2/adapter --out merged \\\n"
-        "    --name owner/name --licence apache-2.0 --runs runs/demo"),
+        "  score_nb merge --model tiny-weak --adapter runs/demo/stage2/adapter \\\n"
+        "    --out merged\n"
+        "  score_nb merge --model tiny-weak --adapter runs/demo/stage2/adapter \\\n"
+        "    --out merged --name owner/name --licence apache-2.0 --runs runs/demo"),
     "export": Command(export_command, "models as ONNX, for a browser or another language",
                       (EXPORT, TASK),
-        "  score_nb export --format onnx runs/demo --out onnx   all of its stages\n"
+        "  score_nb export --format onnx runs/demo --model tiny-weak --out onnx\n"
         "  score_nb export --format onnx merged --out onnx",
         (("folder", 1, "an adapter, a training run, a whole run, or a model"),)),
     "push": Command(push_command, "publish a folder on the hub", (PUSH,),

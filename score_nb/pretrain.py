@@ -12,10 +12,13 @@ import json, random, time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 import torch
-from tokenizers import Tokenizer, decoders, models as tokenizer_models, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, decoders, models as tokenizer_models
+from tokenizers import pre_tokenizers, processors, trainers
 from tqdm import tqdm
-from transformers import AutoTokenizer, Gemma3ForCausalLM, Gemma3TextConfig, GenerationConfig, PreTrainedTokenizerFast
-from .core import check, default_device, named_seed, read_jsonl, seed_everything, to_jsonl, versions, write_atomic
+from transformers import AutoTokenizer, Gemma3ForCausalLM, Gemma3TextConfig
+from transformers import GenerationConfig, PreTrainedTokenizerFast
+from .core import check, default_device, named_seed, read_jsonl, seed_everything
+from .core import to_jsonl, versions, write_atomic
 from .models import Policy
 from .rollout import rollout
 from .tasks import EQUATIONS, WORDING_SHARES, Equations, equation, split_of, wording_of
@@ -289,7 +292,8 @@ class WeakCheckText(Text):
         habits = self.r.after_worked if attempt.startswith(f"{c}-") else self.r.habits
         habit = self.rng.choices(range(3), habits[w])[0]
         again = direct(said) if attempt.startswith("Check") else attempt
-        lower = direct(max(said - self.rng.choice((1, 2, 3)), 0)) # changed, and never for the better
+        # a change is never for the better
+        lower = direct(max(said - self.rng.choice((1, 2, 3)), 0))
         last = (again, lower, weak_check(a, b, c, said))[habit]
         return learnt(conversation(*turns, Equations.correction, last), since=1 + len(turns)//2)
 
@@ -393,8 +397,8 @@ def train_text(model, text:Text, device, phase:int, every:int=0, look=None)->flo
                 g["lr"] = r.lr*min(1, i/200, left/.4 + .05)
             target = target[:, 1:].to(device)
             with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-                logits = model.lm_head(body(ids.to(
-                                                device)).last_hidden_state[:, :-1][target != -100])
+                hidden = body(ids.to(device)).last_hidden_state[:, :-1]
+                logits = model.lm_head(hidden[target != -100])
             loss = torch.nn.functional.cross_entropy(logits.float(), target[target != -100])
             opt.zero_grad()
             loss.backward()
@@ -417,16 +421,18 @@ def probe(
     asked = rollout(policy, task, problems, temperature=0).reward
     made = rollout(policy, task, problems, temperature=0, begin={2: "Check:"}).reward
     (r1, r2), (m1, m2) = asked.T, made.T
-    return {k: round(float(v), 4)
-            for k, v in dict(acc1=r1.mean(), acc2=r2.mean(), i_to_c=((1 - r1)*r2).mean(),
-                             c_to_i=(r1*(1 - r2)).mean(), checked=m2.mean(),
-                             kept=(m1*m2).sum()/m1.sum().clamp(min=1),
-                             repaired=((1 - m1)*m2).sum()/(1 - m1).sum().clamp(min=1)).items()}
+    shares = dict(
+        acc1=r1.mean(), acc2=r2.mean(), i_to_c=((1 - r1)*r2).mean(), c_to_i=(r1*(1 - r2)).mean(),
+        checked=m2.mean(), kept=(m1*m2).sum()/m1.sum().clamp(min=1),
+        repaired=((1 - m1)*m2).sum()/(1 - m1).sum().clamp(min=1))
+    return {name: round(float(share), 4) for name, share in shares.items()}
 
 def pretrain(
     out, # folder for the model
     recipe:Recipe=Recipe(),
-    start=None, # folder of a model that phase 1 made; only phase 2 is then done. Default: `out`/phase1, where an interrupted call left one
+    # folder of a model that phase 1 made; only phase 2 is then done. Default: `out`/phase1, where
+    # an interrupted call left one
+    start=None,
     device=None, # default: a GPU if there is one
     every:int=400, # steps between probes
     problems:int=300, # validation problems in a probe

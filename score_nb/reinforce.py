@@ -49,6 +49,7 @@ def leave_one_out(
     others = rest(torch.ones_like(credit)).clamp(min=1)
     return (rest(credit)/others).to(credit.dtype)
 
+# %% ../nbs/07_reinforce.ipynb #advantages
 def advantages(
     objective:Objective,
     episodes:Episodes,

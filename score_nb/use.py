@@ -229,7 +229,9 @@ trained with [score_nb](https://github.com/score-nb/score_nb) with these setting
 It was trained and tested on this task alone. \
 Licence: {licence}; the terms of the base model hold for it too.
 '''
-BASES = {"tiny": "the tiny Gemma that ships with score_nb"} # what is no model of the hub, in words
+BASES = { # what is no model of the hub, in words
+    "tiny": "the tiny Gemma that ships with score_nb",
+    "tiny-weak": "the second tiny Gemma that ships with score_nb"}
 FIND = "\n`{base}` is no model of the hub: put the folder of {words} there.\n"
 
 # %% ../nbs/18_use.ipynb #cell-29

@@ -71,7 +71,7 @@ def two_habits_path(
     base:TwoHabits,
     stages:list, # of (Objective, updates)
     step:float=.25, # length of an update in the space of the logits, without unit
-    common:float=.5, # how much of a habit's gain after one kind of attempt carries over to the other
+    common:float=.5, # how much of what is learnt after one kind of attempt holds after the other
     noise:float=.02, # a gradient shorter than this moves the logits in proportion to its length
 )->Tensor: # (updates + 1, 4): Acc@t1, Acc@t2, share of worked attempts, share of checks
     """Gradient ascent on an objective, of a bandit with two kinds of first attempt and three of
@@ -185,22 +185,26 @@ def measure(
     problems:list, # of Problem, n
     samples:int=4, # conversations a problem
     seed:int=0,
-)->dict: # shares from 0 to 1: checks, exact; sampled, `share` and `value` of each habit, acc1; and made to check: kept, repaired
-    """What a model does at temperature 1, and what it is worth; the worth of checking from second
-    attempts that were made to begin with a check."""
+)->dict: # shares from 0 to 1
+    """What a model does at temperature 1, and what it is worth: `checks`, exact; `share` and
+    `value` of each of `HABITS`, and acc1, sampled; `kept` and `repaired` when it is made to check,
+    which is also where the value of checking comes from."""
     asked, made = (rollout(policy, task, problems, 2, samples, seed=seed, begin=begin)
                    for begin in (None, {2: CHECK}))
-    which = torch.tensor([habit_of(task, *pair)
-                          for pair in zip(asked.texts(policy.tokenizer, 1),
-                                          asked.texts(policy.tokenizer, 2))])
+    texts = zip(*(asked.texts(policy.tokenizer, k) for k in (1, 2)))
+    habit = torch.tensor([habit_of(task, *pair) for pair in texts])
     def mean(x):
         return round(x.mean().item(), 4) if len(x) else 0.
-    (m1, m2), r2 = made.reward.T, asked.reward[:, 1]
-    return dict(checks=round(
-                    share_of_checks(policy, first_tokens(policy, task, problems, seed)), 5),
-                n=len(asked), share=[mean((which == h).float()) for h in range(3)],
-                value=[mean(r2[which == h]) for h in range(2)] + [mean(m2)],
-                acc1=mean(asked.reward[:, 0]), kept=mean(m2[m1 == 1]), repaired=mean(m2[m1 == 0]))
+    first, second = made.reward.T
+    exact = share_of_checks(policy, first_tokens(policy, task, problems, seed))
+    return dict(
+        checks=round(exact, 5),
+        n=len(asked),
+        share=[mean((habit == h).float()) for h in range(3)],
+        value=[*(mean(asked.reward[habit == h, 1]) for h in range(2)), mean(second)],
+        acc1=mean(asked.reward[:, 0]),
+        kept=mean(second[first == 1]),
+        repaired=mean(second[first == 0]))
 
 # %% ../nbs/14a_when.ipynb #s16t3
 class StepByStep(Equations):
@@ -222,8 +226,8 @@ def measure_two_habits(
     samples:int=4, # conversations per problem
     seed:int=0,
 )->TwoHabits:
-    """What a base brings along, at temperature 1. Skills after worked attempts come from questions that
-    ask for the steps, since the others have few; the shares of checks are exact probabilities."""
+    """What a base brings along, at temperature 1. Skills after worked attempts come from questions
+    that ask for the steps, since the others have few; the shares of checks are exact."""
     asked = rollout(policy, get_task("equations"), problems, 2, samples, seed=seed)
     first = asked.texts(policy.tokenizer, 1)
     worked = torch.tensor([is_worked(text) for text in first])
@@ -266,9 +270,10 @@ def run_cell(
     out, # folder; a killed run goes on
     cfg:TrainConfig=CELL,
     n:int=500, # validation problems
-)->dict: # base, method, seed; greedy acc1, acc2, change, checked, shares from 0 to 1; and of every update, sampled: changes
-    """Train a base with a method, and look. Raises `SettingError` for an unknown method, or a
-    folder of other settings."""
+)->dict: # base, method, seed, seconds, and the shares below, from 0 to 1
+    """Train a base with a method, and look: greedy acc1, acc2, change and checked; in the samples
+    of every update, changes. Raises `SettingError` for an unknown method, or a folder of other
+    settings."""
     check(method in METHODS, "method", method, f"use one of {', '.join(METHODS)}")
     out, task, policy = Path(out), get_task("equations"), load_policy(base, seed=seed)
     Run(out,
