@@ -698,7 +698,8 @@ def study_command(a):
     from dataclasses import replace
     from score_nb.evals import table
     from score_nb.study import BUDGET, EVERY_ROW, ROWS, choose, run_row, tried_sizes
-    names = list(ROWS) if a.rows == ["all"] else a.rows
+    every = [name for name, row in ROWS.items() if row.make or not a.choose]
+    names = every if a.rows == ["all"] else a.rows
     for name in names:
         check_known("row", name, EVERY_ROW)
     given = dict(steps=a.steps, problems=a.problems)
@@ -707,7 +708,7 @@ def study_command(a):
         reports = {name: run_row(name, a.seed, a.out, a.model, budget, a.n) for name in names}
         _show(table({EVERY_ROW[name].title: report for name, report in reports.items()}))
         return
-    for name in (name for name in names if EVERY_ROW[name].make):
+    for name in names:
         size = choose(name, a.out, a.model, budget, a.n)
         scores = tried_sizes(a.out, name).items()
         tried = ", ".join(f"{lr:g}: {100*score:.1f}" for lr, score in scores)

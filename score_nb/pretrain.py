@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['CHAT_TEMPLATE', 'EXPLICIT', 'STEPWISE', 'HABITS', 'RECIPES', 'conversation', 'steps_of_check', 'direct', 'checked',
-           'Recipe', 'Text', 'worked', 'slips', 'weak_check', 'learnt', 'WeakCheck', 'WeakCheckText', 'is_worked',
-           'habit_of', 'make_tokenizer', 'make_model', 'fast_in_bfloat16', 'train_text', 'probe', 'pretrain']
+           'Recipe', 'Text', 'worked', 'slips', 'weak_check', 'learnt', 'WeakCheck', 'WeakCheckText', 'StepByStep',
+           'is_worked', 'habit_of', 'make_tokenizer', 'make_model', 'fast_in_bfloat16', 'train_text', 'probe',
+           'pretrain']
 
 # %% ../nbs/90_tiny_gemma.ipynb #cell-2
 import json, random, time
@@ -203,7 +204,7 @@ def learnt(
 
 @dataclass(frozen=True)
 class WeakCheck(Recipe):
-    "A model whose first attempt can be better than it is, and whose check repairs about half."
+    "A model whose first attempt can be better than it is, and whose check moves an answer by one."
     steps:tuple = (4000, 700) # the first ones are those of the strong check, from which it goes on
     schedule:int = 4780
     compile:bool = False # so few steps do not make up for the time that compiling takes
@@ -296,6 +297,11 @@ class WeakCheckText(Text):
         lower = direct(max(said - self.rng.choice((1, 2, 3)), 0))
         last = (again, lower, weak_check(a, b, c, said))[habit]
         return learnt(conversation(*turns, Equations.correction, last), since=1 + len(turns)//2)
+
+class StepByStep(Equations):
+    "The embedded task, but every question asks for the steps."
+    def prompt(self, problem):
+        return [dict(role="user", content=problem.question + STEPWISE)]
 
 HABITS = "repeat", "change", "check"
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SHARES', 'CHECK', 'SKILLS', 'METHODS', 'CELL', 'habit_gradient', 'habit_path', 'steps_to_find', 'TwoHabits',
            'two_habits_path', 'two_habits_gradient', 'first_tokens', 'choice_of_habit', 'share_of_checks', 'with_share',
-           'measure', 'StepByStep', 'chance_of_check', 'measure_two_habits', 'measure_one_kind', 'run_cell']
+           'measure', 'chance_of_check', 'measure_two_habits', 'measure_one_kind', 'run_cell']
 
 # %% ../nbs/14a_when.ipynb #cell-2
 import json
@@ -17,12 +17,12 @@ from torch import Tensor
 from .core import Run, check, check_number, read_jsonl, write_atomic
 from .evals import evaluate
 from .models import Policy, encode, load_policy, public_name
-from .pretrain import HABITS, STEPWISE, habit_of, is_worked
+from .pretrain import HABITS, StepByStep, habit_of, is_worked
 from .reinforce import Objective, token_logps
 from .rollout import Episodes, rollout
 from .sft import sft
 from .stages import get_objective
-from .tasks import Equations, get_task
+from .tasks import get_task
 from .train import TrainConfig, train
 
 # %% ../nbs/14a_when.ipynb #cell-6
@@ -207,11 +207,6 @@ def measure(
         repaired=mean(second[first == 0]))
 
 # %% ../nbs/14a_when.ipynb #s16t3
-class StepByStep(Equations):
-    "The embedded task, but every question asks for the steps."
-    def prompt(self, problem):
-        return [dict(role="user", content=problem.question + STEPWISE)]
-
 @torch.no_grad()
 def chance_of_check(
     policy:Policy,
