@@ -1,6 +1,6 @@
 """Pages run from an empty folder, by the Python that runs this, which has the wheel with `nb`.
 
-  python .ci/elsewhere.py 01_tasks 02a_inside    each page in a folder of its own
+  python .ci/elsewhere.py 01_tasks 36_sandboxed    each page in a folder of its own
   python .ci/elsewhere.py --colab 01_tasks       the same as if in Colab: its first cell clones
                                                  this repository and installs from that clone
 """

@@ -13,9 +13,9 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 COLUMNS = 100
 # the course up to Stage I, in reading order; its functions have at most 25 lines, others 40
-TO_STAGE_1 = """00_score_on_one_page 01_tasks 03_models 04_rollout 05_evals 07_reinforce 08_train
-06_sft 09_stage1""".split()
-COURSE = TO_STAGE_1 + "10_shaping 11_stage2".split()
+TO_STAGE_1 = """00_score_on_one_page 01_tasks 02_models 03_rollout 04_evals 05_reinforce 06_train
+07_sft 08_stage1""".split()
+COURSE = TO_STAGE_1 + "09_shaping 10_stage2".split()
 
 COMPREHENSIONS = ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp
 FUNCTIONS = ast.FunctionDef, ast.AsyncFunctionDef

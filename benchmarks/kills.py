@@ -1,5 +1,5 @@
 """Runs and studies are killed, or their disk is full, and then they go on: are the files the same
-in the end? See nbs/11a_recipe.ipynb.
+in the end? See nbs/61_recipe.ipynb.
 
   python benchmarks/kills.py run 60      SIGKILL in `score_nb run`, in turns at a random moment and
                                          at a rename

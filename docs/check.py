@@ -325,7 +325,7 @@ def check_live(program, site, run, count, pictures):
 
 def pictured(browser, address, folder):
     "Screenshots, to be looked at."
-    shown = dict(landing="", course="course/", rollout="course/04_rollout/", api="api/rollout/")
+    shown = dict(landing="", course="course/", rollout="course/03_rollout/", api="api/rollout/")
     for width in (1280, 390):
         browser.width(width)
         for name, page in shown.items():

@@ -149,7 +149,7 @@ def get_task(
     check_known("task", name, TASKS)
     return TASKS[name](data_dir)
 
-# %% ../nbs/01b_real_tasks.ipynb #cell-1
+# %% ../nbs/31_real_tasks.ipynb #cell-1
 import hashlib, io, json, re, tarfile, unicodedata
 from collections import Counter
 from functools import cache, cached_property
@@ -161,7 +161,7 @@ from .answer_extraction import extract_answer, last_boxed
 from .grading import math_equal, program_passes
 from .programs import asked_by, completed, guarded, program_of
 
-# %% ../nbs/01b_real_tasks.ipynb #cell-4
+# %% ../nbs/31_real_tasks.ipynb #cell-4
 @dataclass(frozen=True)
 class Source:
     "Where a file of problems was published, and under which licence."
@@ -194,7 +194,7 @@ SOURCES = {
         f"{GITHUB}/ConsequentAI/fneval/1e6025f76f8937ff8e68634d9aa30ab242faf2e4/Dec-2023.tar.gz",
         "GPL")}
 
-# %% ../nbs/01b_real_tasks.ipynb #cell-7
+# %% ../nbs/31_real_tasks.ipynb #cell-7
 LONGEST_LINE = 5_000_000 # bytes; the longest real row has not a hundredth of it
 
 class Row:
@@ -259,7 +259,7 @@ def parse_rows(
     check(rows, "file", name, "has no rows; an empty split is of no use")
     return rows
 
-# %% ../nbs/01b_real_tasks.ipynb #cell-9
+# %% ../nbs/31_real_tasks.ipynb #cell-9
 def _local(name:str)->str:
     return f"or put {name} into a folder and give that as data_dir"
 
@@ -333,7 +333,7 @@ def read_rows(
     with open_local(name + ".jsonl", data_dir) as f:
         return parse_rows(f, name)
 
-# %% ../nbs/01b_real_tasks.ipynb #cell-11
+# %% ../nbs/31_real_tasks.ipynb #cell-11
 def plain(
     question:str,
 )->str:
@@ -382,7 +382,7 @@ def carve(
             if (named_seed(task, "validation", plain(p.question)) % 10_000
                 < 10_000*VALIDATION) == (split == "validation")]
 
-# %% ../nbs/01b_real_tasks.ipynb #cell-14
+# %% ../nbs/31_real_tasks.ipynb #cell-14
 class DataTask(Task):
     "A task whose problems are read from files: the hub's, or those in `data_dir`."
     workers = 2 # gradings run in processes of their own
@@ -413,7 +413,7 @@ class DataTask(Task):
         check_apart(other, test)
         return other
 
-# %% ../nbs/01b_real_tasks.ipynb #cell-16
+# %% ../nbs/31_real_tasks.ipynb #cell-16
 FINAL = "Final Answer: The final answer is $answer$. I hope it is correct."
 DOUBT = ("There might be an error in the {} above because of lack of understanding of the "
          "question. Please correct the error, if any, and rewrite the solution.")
@@ -532,7 +532,7 @@ class FunctionalMATH(MathTask):
 
 TASKS.update({t.name: t for t in (MATH, GSM8K, MathOdyssey, FunctionalMATH)})
 
-# %% ../nbs/01b_real_tasks.ipynb #cell-21
+# %% ../nbs/31_real_tasks.ipynb #cell-21
 class CodeTask(DataTask):
     """Problems whose answer is a Python program, graded by running it against the problem's tests,
     in a sandbox."""
@@ -550,7 +550,7 @@ class CodeTask(DataTask):
         program = self.program(text, problem)
         return float(program is not None and program_passes(program, problem.tests))
 
-# %% ../nbs/01b_real_tasks.ipynb #cell-24
+# %% ../nbs/31_real_tasks.ipynb #cell-24
 # of task_id; 1 to 10 are for prompts
 MBPP_SPLITS = {"test": range(11, 511), "validation": range(511, 601), "train": range(601, 975)}
 MBPP_TWINS = (602, 704, 872) # ask what the test tasks 217, 248 and 216 ask: not trained on
@@ -614,7 +614,7 @@ class HumanEval(CodeTask):
     def held_out(self):
         return [self.problem(r) for r in self.rows("humaneval/test")]
 
-# %% ../nbs/01b_real_tasks.ipynb #cell-26
+# %% ../nbs/31_real_tasks.ipynb #cell-26
 @dataclass(frozen=True)
 class Repair(Problem):
     "A problem with a wrong first attempt to mend."
@@ -659,7 +659,7 @@ def failures(
 
 TASKS.update({t.name: t for t in (MBPP, HumanEval, MBPPRepair)})
 
-# %% ../nbs/01b_real_tasks.ipynb #cell-fingerprint
+# %% ../nbs/31_real_tasks.ipynb #cell-fingerprint
 def problems_fingerprint(
     problems:list, # of Problem
 )->str: # twelve hex digits
@@ -667,7 +667,7 @@ def problems_fingerprint(
     lines = (json.dumps(vars(p), default=str, sort_keys=True) for p in problems)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
 
-# %% ../nbs/01b_real_tasks.ipynb #equation-of
+# %% ../nbs/31_real_tasks.ipynb #equation-of
 _EVERY = frozenset(EQUATIONS)
 
 @cache
