@@ -681,7 +681,8 @@ STUDY = Group("study", {
     "model": (str, "tiny", "the base: 'tiny', 'tiny-weak', or a folder"),
     "choose": (bool, False, "choose the rows' step sizes, with seed 0, and do no more"),
     "seed": (int, 1, "of adapter, problems and samples"),
-    "out": (str, "runs/study", "folder of the study, one for each base"),
+    "out": (str, "runs/study", "folder of the study, one for each base and budget"),
+    "sizes": (str, None, "a study of the same base whose step sizes are used (default: --out)"),
     "n": (int, 1000, "held-out problems"),
     "steps": (int, None, "updates of a whole row (default: the study's budget, 60)"),
     "problems": (int, None, "problems per step (default: the study's budget, 16)")})
@@ -697,15 +698,19 @@ def study_command(a):
     made again."""
     from dataclasses import replace
     from score_nb.evals import table
-    from score_nb.study import BUDGET, EVERY_ROW, ROWS, choose, run_row, tried_sizes
+    from score_nb.study import BUDGET, EVERY_ROW, ROWS, choose, run_row
+    from score_nb.study import sizes_chosen_in, tried_sizes
     every = [name for name, row in ROWS.items() if row.make or not a.choose]
     names = every if a.rows == ["all"] else a.rows
     for name in names:
         check_known("row", name, EVERY_ROW)
+    check(not (a.choose and a.sizes), "sizes", a.sizes, "are chosen by --choose; leave one out")
     given = dict(steps=a.steps, problems=a.problems)
     budget = replace(BUDGET, **{name: value for name, value in given.items() if value is not None})
     if not a.choose:
-        reports = {name: run_row(name, a.seed, a.out, a.model, budget, a.n) for name in names}
+        sizes = sizes_chosen_in(a.sizes, names, a.model) if a.sizes else None
+        how = dict(budget=budget, n=a.n, sizes=sizes)
+        reports = {name: run_row(name, a.seed, a.out, a.model, **how) for name in names}
         _show(table({EVERY_ROW[name].title: report for name, report in reports.items()}))
         return
     for name in names:

@@ -6,9 +6,9 @@
 __all__ = ['BUDGET', 'ATTEMPTS', 'ROWS', 'SWEEPS', 'EVERY_ROW', 'LADDER', 'FIRST', 'STUDENT', 'PAPER', 'COLUMNS', 'STUDIES',
            'measured_on', 'Row', 'rl', 'supervised', 'refined', 'kl_to_base', 'best_size', 'next_to_try',
            'choice_folder', 'tried_sizes', 'ended', 'kept_score', 'chosen_size', 'lineage', 'settings_of', 'look_at',
-           'open_study', 'choose', 'run_row', 'student', 'seed_interval', 'Stored', 'seed_of', 'rows_or_none',
-           'measurements', 'stored_row', 'stored_rows', 'difference', 'with_interval', 'nats', 'study_table',
-           'load_study']
+           'open_study', 'sizes_chosen_in', 'choose', 'run_row', 'student', 'seed_interval', 'Stored', 'seed_of',
+           'rows_or_none', 'measurements', 'stored_row', 'stored_rows', 'difference', 'with_interval', 'nats',
+           'study_table', 'load_study']
 
 # %% ../nbs/20_ablations.ipynb #t3
 import json, re
@@ -243,6 +243,21 @@ def open_study(
     shared |= measured_on(get_task("equations")).settings
     Run(out, shared, free=("save_every",), lock=False) # several rows may be made at a time
 
+def sizes_chosen_in(
+    out, # folder of another study of the same base, for instance with fewer updates
+    names:list, # keys of `rows`
+    model:str, # the base
+    rows:dict=EVERY_ROW,
+)->dict: # row -> step size, of these rows and what they go on from
+    "Step sizes that another study chose. Raises `SettingError` if its base is another."
+    path = Path(out)/"config.json"
+    check(path.is_file(), "sizes", str(out), "holds no study; name a folder of score_nb study")
+    there = json.loads(path.read_text())["settings"]
+    fits = there["base_weights"] == load_policy(model).base_fingerprint
+    check(fits, "sizes", str(out), f"is a study of {there['model']}, not of {model}")
+    needed = dict.fromkeys(each for name in names for each in lineage(name, rows))
+    return {name: chosen_size(out, name) for name in needed if rows[name].make}
+
 def choose(
     name:str, # a key of `rows`
     out, # folder of the study; the runs go to out/choice
@@ -254,13 +269,13 @@ def choose(
     "Choose a row's step size with seed 0. A killed choice goes on. Raises `SettingError`."
     *before, _ = lineage(name, rows)
     check(rows[name].make, "row", name, "is not trained, and has no step size to choose")
-    sizes = {each: choose(each, out, model, budget, n, rows) for each in before}
     task, row = get_task("equations"), rows[name]
     budget = budget.for_task(task)
+    open_study(out, load_policy(model), budget, n)
+    sizes = {each: choose(each, out, model, budget, n, rows) for each in before}
     while todo := next_to_try(tried_sizes(out, name)):
         cfg = settings_of(name, 0, todo[0], budget, rows)
         policy = load_policy(model, seed=0)
-        open_study(out, policy, budget, n)
         if before:
             restore(policy, choice_folder(out, row.after, sizes[row.after])/"adapter")
         row.make(policy, task, task.load("train"), cfg, choice_folder(out, name, todo[0]))
