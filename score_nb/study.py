@@ -74,6 +74,7 @@ def refined(policy, task, problems)->Report:
     "Ask the base by Self-Refine's three prompts."
     return self_refine(policy, task, problems)[0]
 
+# %% ../nbs/20_ablations.ipynb #rows-code
 ROWS = {
     "base": Row("base"),
     "self_refine": Row("Self-Refine", ask=refined),
@@ -141,6 +142,7 @@ def next_to_try(
     beside = LADDER[max(best - 1, 0):best + 2]
     return [lr for lr in beside if lr not in tried]
 
+# %% ../nbs/20_ablations.ipynb #tried-code
 def choice_folder(
     out, # folder of the study
     name:str, # a key of `rows`
@@ -230,6 +232,7 @@ def look_at(
     write_atomic(folder/"train.jsonl", to_jsonl(lines))
     return report
 
+# %% ../nbs/20_ablations.ipynb #study-code
 def open_study(
     out, # folder of the study
     policy:Policy,
@@ -281,6 +284,7 @@ def choose(
         row.make(policy, task, task.load("train"), cfg, choice_folder(out, name, todo[0]))
     return chosen_size(out, name)
 
+# %% ../nbs/20_ablations.ipynb #make-code
 def run_row(
     name:str, # a key of `rows`
     seed:int, # of adapter, problems and samples
@@ -338,6 +342,7 @@ def seed_interval(
     half = student(len(values) - 1)*stdev(values)/sqrt(len(values)) if len(values) > 1 else 0.
     return Interval(mean, mean - half, mean + half)
 
+# %% ../nbs/20_ablations.ipynb #stored-code
 @dataclass
 class Stored:
     "The stored runs of one row, one a seed."
@@ -359,6 +364,7 @@ class Stored:
         key = name if name.startswith("Acc") else name + last
         return [r.accuracy[key].value for r in self.reports]
 
+# %% ../nbs/20_ablations.ipynb #read-code
 def seed_of(
     folder:Path, # of a run, named row-sSEED
 )->int:
@@ -415,6 +421,7 @@ def stored_rows(
         check(same, "row", name, remedy)
     return found
 
+# %% ../nbs/20_ablations.ipynb #pair-code
 def difference(
     a:Stored,
     b:Stored,
