@@ -58,6 +58,7 @@ def kept_files(
               f"ended at step {done and done[-1]} of {steps}; give its command again first")
     return kept | ({ARCHIVE: archive(logs)} if logs else {})
 
+# %% ../nbs/62_stored.ipynb #replaces-code
 def runs_below(
     folder:Path,
 )->list: # of Path, sorted
@@ -85,6 +86,7 @@ def check_replaces(
           f"holds {', '.join(lost)} too, which {folder} lacks; make that as well, or unpack "
           f"logs.zip there first")
 
+# %% ../nbs/62_stored.ipynb #store-code
 def store(
     folder, # a run folder, or a folder that holds some at any depth
     out, # where they are stored, under the same names
