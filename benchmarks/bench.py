@@ -141,8 +141,8 @@ def generate_twice(policy, task, problems, samples, limit, attempts=2):
                                     max_new_tokens=limit, eos_token_id=stop, pad_token_id=0)
         new = out[:, batch["input_ids"].shape[1]:].tolist()
         written = [[token for token in row if token] for row in new] # without padding
-        contexts = [context + ids + ([] if ids[-1:] == [end] else [end]) + bridge
-                    for context, ids in zip(contexts, written)]
+        closed = [ids if ids[-1:] == [end] else [*ids, end] for ids in written]
+        contexts = [context + ids + bridge for context, ids in zip(contexts, closed)]
 
 def graded_for_trl(problems):
     "A reward function for trl."
@@ -277,10 +277,11 @@ def made_up(policy, B, prompt, attempt, bridge=30):
     turn[:, -attempt:] = 2
     generator = named_generator("made up")
     ids = torch.randint(6, policy.config.vocab_size, (B, T), generator=generator)
-    reward = torch.tensor([[i % 2, 1 - i % 2] for i in range(B)]).float()
+    row = torch.arange(B)
+    odd = row % 2 # odd rows are right at attempt 1, even ones at attempt 2
+    reward = torch.stack([odd, 1 - odd], 1).float()
     return Episodes(ids, turn, logp=torch.zeros(B, T), reward=reward,
-                    truncated=torch.zeros(B, 2, dtype=torch.bool),
-                    problem=torch.arange(B)//2, branch=torch.arange(B))
+                    truncated=torch.zeros(B, 2, dtype=torch.bool), problem=row//2, branch=row)
 
 def all_logps(policy, ids):
     "(B, T - 1, V) log-probs of everything that could follow."
@@ -292,16 +293,19 @@ def four_forwards(policy, episodes, advantage, beta, exact=True):
     the reference, with all logits. KL exact, or the sampled estimate that needs fewer arrays."""
     loss = 0.
     for k in (1, 2):
-        n = int((episodes.turn == k).nonzero()[:, 1].max()) + 1
-        ids, mine = episodes.ids[:, :n], (episodes.turn[:, 1:n] == k).float()
+        own = episodes.turn == k
+        n = int(own.nonzero()[:, 1].max()) + 1 # up to the end of this attempt
+        ids, mine = episodes.ids[:, :n], own[:, 1:n].float()
+        def of_sampled(logp):
+            return logp.gather(-1, ids[:, 1:, None])[..., 0]
         logp = all_logps(policy, ids)
         with torch.no_grad(), policy.reference():
             ref = all_logps(policy, ids)
-        chosen, chosen_ref = (x.gather(-1, ids[:, 1:, None])[..., 0] for x in (logp, ref))
-        log_ratio = chosen_ref - chosen
+        chosen = of_sampled(logp)
+        log_ratio = of_sampled(ref) - chosen
         kl = kl_per_token(logp, ref) if exact else log_ratio.exp() - log_ratio - 1
-        per_token = beta[k - 1]*kl - advantage[:, k - 1:k]*chosen
-        loss = loss + per_token.mul(mine).sum()
+        weighted = beta[k - 1]*kl - advantage[:, k - 1:k]*chosen
+        loss = loss + weighted.mul(mine).sum()
     return loss/len(ids)
 
 def differences(ours, theirs):

@@ -109,18 +109,22 @@ def printed_table(printed):
 
 def state_of(folder):
     "What there is after a kill: evaluations, steps, and files that were being written."
-    steps = sum(file.read_text().count("\n") for file in folder.rglob("metrics.jsonl"))
-    half = [file.name.partition(".tmp")[0] for file in folder.rglob(".*") if ".tmp" in file.name]
-    return dict(evaluated=len(list(folder.rglob("evals.jsonl"))), steps=steps, half_written=half)
+    logs = folder.rglob("metrics.jsonl")
+    steps = sum(log.read_text().count("\n") for log in logs)
+    evaluated = list(folder.rglob("evals.jsonl"))
+    temporary = [file.name for file in folder.rglob(".*") if ".tmp" in file.name]
+    half = [name.partition(".tmp")[0] for name in temporary]
+    return dict(evaluated=len(evaluated), steps=steps, half_written=half)
 
 def reference(command, here):
     "An undisturbed run: its files, its table, its seconds, and how many renames it makes."
-    began, log = time.monotonic(), here/"renames"
-    code = wait(start(command, here/"whole", here/"printed", partial(count_renames, log)))
-    assert code == 0, (here/"printed").read_text()[-2000:]
+    whole, printed, log = here/"whole", here/"printed", here/"renames"
+    began = time.monotonic()
+    code = wait(start(command, whole, printed, partial(count_renames, log)))
     seconds = time.monotonic() - began
+    assert code == 0, printed.read_text()[-2000:]
     renames = log.read_text().count("\n")
-    return files(here/"whole"), printed_table(here/"printed"), seconds, renames
+    return files(whole), printed_table(printed), seconds, renames
 
 def go_on(command, folder, here, expected):
     "Start a command again where it was stopped: its exit code, and whether all is as expected."
@@ -134,6 +138,14 @@ def names(folder):
     "Every file and folder below a folder."
     return {str(file.relative_to(folder)) for file in folder.rglob("*")}
 
+def moment_of(kill, generator, seconds, renames):
+    "When a kill strikes: as text, what the process does to itself before it starts, and its limit."
+    moment = generator.uniform(0, seconds)
+    number, after = generator.randint(1, renames), generator.random() < .5
+    if kill % 2 == 0: return f"{moment:.2f} of {seconds:.2f} s", None, moment
+    at = f"{'after' if after else 'before'} rename {number} of {renames}"
+    return at, partial(die_at_rename, number, after), None
+
 def killed(name, n, here):
     "A row for each of n kills, and how many moments came too late."
     command = COMMANDS[name]
@@ -142,13 +154,8 @@ def killed(name, n, here):
     rows, drawn = [], 0
     while len(rows) < n:
         generator, folder = random.Random(f"{name} {drawn}"), here/f"cut{drawn}"
-        moment = generator.uniform(0, seconds)
-        number, after = generator.randint(1, renames), generator.random() < .5
-        at, prepare, limit = f"{moment:.2f} of {seconds:.2f} s", None, moment
-        if len(rows) % 2 == 1: # every other kill
-            at = f"{'after' if after else 'before'} rename {number} of {renames}"
-            prepare, limit = partial(die_at_rename, number, after), None
         drawn += 1
+        at, prepare, limit = moment_of(len(rows), generator, seconds, renames)
         began = time.monotonic()
         code = wait(start(command, folder, here/"printed", prepare), limit)
         if code != -signal.SIGKILL: # it came to its end, which says how long a run takes
@@ -180,7 +187,8 @@ def full(n, here):
     "A row for each of n disks that are too small at first."
     command, disk = COMMANDS["run"], here/"disk"
     whole, table_text, _, _ = reference(command, here)
-    size = sum(file.stat().st_size for file in (here/"whole").rglob("*") if file.is_file())
+    written = [file for file in (here/"whole").rglob("*") if file.is_file()]
+    size = sum(file.stat().st_size for file in written)
     rows = []
     for i in range(n):
         disk.mkdir(exist_ok=True)

@@ -484,6 +484,7 @@ OTHER = { # fingerprint among the settings -> what it means that it differs
     "held_out": "was evaluated on other held-out problems or answers; give the same",
 }
 
+# %% ../nbs/50_core.ipynb #4748950c
 class ConfigFile:
     "The settings in a run folder: read, compared with those of today, and saved."
     def __init__(self,
@@ -592,6 +593,7 @@ def row_step(
     step = row.get("step") if isinstance(row, dict) else None
     return step if type(step) is int else otherwise
 
+# %% ../nbs/50_core.ipynb #256272bf
 class Run(RunFolder):
     """A run folder with its logs, held by this process while the object lives. Opening one that
     belongs to other settings raises `SettingError`."""

@@ -116,13 +116,15 @@ def logp_and_kl(
     temperature:float, # of the sampling
 )->tuple: # log-probs (n,), KL (n,)
     "Log-prob and exact KL of some sampled tokens."
-    logp = torch.log_softmax(logits_of(policy, h)/temperature, -1)
+    logits = logits_of(policy, h)/temperature
+    logp = torch.log_softmax(logits, -1)
     chosen = logp.gather(-1, target[:, None])[:, 0]
     if not policy.compared: return chosen, torch.zeros_like(chosen)
     with torch.no_grad():
         reference = torch.log_softmax(logits_of(policy, h_ref)/temperature, -1)
     return chosen, kl_per_token(logp, reference)
 
+# %% ../nbs/56_chunks.ipynb #cb5bc623
 def states(
     policy:Policy,
     ids:Tensor, # (B, T)
@@ -167,11 +169,12 @@ def micro_batches(
 )->list: # of (row numbers (n,), width T)
     "Cut a batch into parts of similar length. What a step computes does not depend on the cut."
     # nothing after the last sampled token matters
-    length = (episodes.turn > 0).int().cumsum(1).argmax(1) + 1
+    sampled = (episodes.turn > 0).int()
+    length = sampled.cumsum(1).argmax(1) + 1
     parts = [[]]
     for row in length.argsort(stable=True).tolist():
-        full = (len(parts[-1]) + 1)*int(length[row]) > tokens
-        if full and parts[-1]:
+        size = (len(parts[-1]) + 1)*int(length[row]) # with this row, the longest so far
+        if size > tokens and parts[-1]:
             parts.append([])
         parts[-1].append(row)
     return [(torch.tensor(part), int(length[part].max())) for part in parts]
@@ -203,17 +206,22 @@ def weighted_chunk(
     kl = torch.linalg.vecdot(p, gap)
     if not need_grad: return logp, kl, None
     # the two formulas, weighted: gap becomes the gradient on the logits
-    gap.mul_(on_kl).sub_(on_logp + on_kl*kl[:, None]).mul_(p).scatter_add_(1, target, on_logp)
-    return logp, kl, gap.mul_(slope).to(h.dtype)@policy.head.weight
+    weight = on_logp + on_kl*kl[:, None]
+    gap.mul_(on_kl).sub_(weight).mul_(p)
+    gap.scatter_add_(1, target, on_logp)
+    gap.mul_(slope)
+    return logp, kl, gap.to(h.dtype)@policy.head.weight
 
+# %% ../nbs/56_chunks.ipynb #57857357
 class _WeightedSum(torch.autograd.Function):
     "(n,) weighted log-prob plus weighted KL, from hidden states (n, d), chunk by chunk."
     @staticmethod
     def forward(ctx, h, h_ref, target, on_logp, on_kl, policy, temperature, chunk):
-        ctx.grad, (logp, kl) = torch.empty_like(h), on_logp.new_empty(2, len(h))
+        ctx.grad = torch.empty_like(h)
+        logp, kl = torch.empty_like(on_logp), torch.empty_like(on_logp)
         for start in range(0, len(h), chunk):
             rows = slice(start, start + chunk)
-            columns = target[rows, None], on_logp[rows, None], on_kl[rows, None]
+            columns = [column[rows, None] for column in (target, on_logp, on_kl)]
             logp[rows], kl[rows], grad = weighted_chunk(
                 policy, h[rows], h_ref[rows], *columns, temperature, ctx.needs_input_grad[0])
             if grad is not None:
@@ -222,7 +230,8 @@ class _WeightedSum(torch.autograd.Function):
         return on_logp*logp + on_kl*kl, kl
     @staticmethod
     def backward(ctx, g, _):
-        return g[:, None].to(ctx.grad.dtype)*ctx.grad, *[None]*7
+        on_h = g[:, None].to(ctx.grad.dtype)*ctx.grad
+        return (on_h, *[None]*7) # none for the other seven arguments
 
 def episode_loss(
     policy:Policy,
@@ -235,13 +244,13 @@ def episode_loss(
 )->tuple: # loss (B,), KL of each attempt (B, K) detached, in nats
     "What `policy_loss` makes of `token_logps`, with its gradient, for less work."
     h, h_ref, target, sampled = states(policy, ids, turn)
-    row = sampled.nonzero()[:, 0]
-    k = turn.to(policy.device)[sampled].long() - 1
-    on_logp = -advantage.to(h.device).float()[row, k]
-    on_kl = torch.tensor(beta, device=h.device)[k]
-    loss, kl = _WeightedSum.apply(h, h_ref, target, on_logp, on_kl, policy, temperature,
-                                  chunk or chunk_size(policy))
-    def total(x, *shape, at):
-        return x.new_zeros(shape).index_put(at, x, accumulate=True)
-    B, K = len(ids), len(beta)
-    return total(loss, B, at=(row,)), total(kl, B, K, at=(row, k))
+    row = sampled.nonzero()[:, 0] # of each token
+    k = turn.to(policy.device)[sampled].long() - 1 # and its attempt, from 0
+    advantage, beta = advantage.to(h.device).float(), torch.tensor(beta, device=h.device)
+    size = chunk or chunk_size(policy)
+    loss, kl = _WeightedSum.apply(h, h_ref, target, -advantage[row, k], beta[k], policy,
+                                  temperature, size)
+    B, K = advantage.shape
+    total_loss = loss.new_zeros(B).index_put((row,), loss, accumulate=True)
+    total_kl = kl.new_zeros(B, K).index_put((row, k), kl, accumulate=True)
+    return total_loss, total_kl
