@@ -24,10 +24,12 @@ def collect_traces(
 )->Episodes: # len(problems) × samples rows of two attempts; rows of the same problem share a number
     "Two-attempt conversations to choose from. Raises `SettingError` as `rollout` does."
     problems, number = list(problems), {}
-    same = torch.tensor([number.setdefault(p.id, len(number)) for p in problems])
+    for problem in problems:
+        number.setdefault(problem.id, len(number))
+    numbers = torch.tensor([number[problem.id] for problem in problems])
     episodes = rollout(policy, task, problems, 2, samples, temperature=temperature,
                        max_new_tokens=max_new_tokens, seed=seed)
-    return replace(episodes, problem=same[episodes.problem])
+    return replace(episodes, problem=numbers[episodes.problem])
 
 def star_set(
     episodes:Episodes, # two attempts each
@@ -53,15 +55,17 @@ def pair_rows(
     right, pairs = episodes.reward[:, 0] == 1, []
     for p in episodes.problem.unique().tolist():
         rows = (episodes.problem == p).nonzero()[:, 0]
-        rows = rows[torch.randperm(len(rows), generator=named_generator(seed, "pairs", p))]
+        order = torch.randperm(len(rows), generator=named_generator(seed, "pairs", p))
+        rows = rows[order]
         good, bad = rows[right[rows]].tolist(), rows[~right[rows]].tolist()
         if good:
             pairs += [(row, good[i % len(good)]) for i, row in enumerate(bad)]
         if plus and len(good) > 1:
-            pairs += zip(good, good[1:] + good[:1])
-    check(len(pairs) > 0, "traces", len(episodes),
-          "no problem has both a wrong and a right first attempt; collect from more problems or "
-          "more samples")
+            following = good[1:] + good[:1]
+            pairs += zip(good, following)
+    remedy = ("no problem has both a wrong and a right first attempt; collect from more problems "
+              "or more samples")
+    check(len(pairs) > 0, "traces", len(episodes), remedy)
     return pairs
 
 # %% ../nbs/60_imitation.ipynb #imit-1

@@ -101,6 +101,7 @@ def discounted_return(
         credit[:, k] += gamma*credit[:, k + 1]
     return credit
 
+# %% ../nbs/10_stage2.ipynb #objectives-plain
 def unshaped(
     beta1:float=.01, # KL weight of every attempt
     attempts:int=2, # K
@@ -124,6 +125,7 @@ def concatenated(
     check_weights(attempts, beta1=beta1)
     return Objective("concatenated", last_for_all, (beta1,)*attempts)
 
+# %% ../nbs/10_stage2.ipynb #objectives-more
 def discounted(
     alpha:float=1., # weight of the bonus; above 1/gamma a right first attempt costs (page 09)
     gamma:float=.8, # 0 to 1, how much of what follows an attempt answers for
