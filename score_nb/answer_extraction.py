@@ -21,6 +21,7 @@ _STOP = rf"(?<!Rs)\.{{1,3}}{_THEN_SPACE}|!{_THEN_SPACE}(?!\s{{1,9}}[^A-Z\s])|\?"
 _ENDS = rf"{_STOP}|\s{{0,9}}I hope\b|{_TAG}"
 _CLAUSE = re.compile(rf"(?:{_FORMULA.pattern}|(?!{_ENDS})[^\n]){{1,500}}")
 
+# %% ../nbs/32_answers.ipynb #dc329796
 _MATHS = r"""and or sqrt pi log ln exp sin cos tan cot sec csc arcsin arccos arctan max min gcd
     lcm mod infinity (?:minus|negative)(?=\s\S) percent per(?=\scent) cents? pence half third
     quarter dozen zero one two three four five six seven eight nine ten eleven twelve thirteen
@@ -53,7 +54,7 @@ _NO_VALUE = re.compile(r"\W{0,9}(?:(?:not|never|neither(?=\s\w))\b"
                        r"|(?:(?:your|the|insert|final)\s){0,3}answer(?![a-z]))", re.I) # $answer$
 
 _STEP = re.compile(r"\b(?:we|us|you|let|first|next|then)\b", re.I) # "First, we add" is no answer
-# Tuesday
+# Tuesday, yes, no solution
 _NOUN = re.compile(r"(?:[A-Z][a-z]{1,20}|yes|no|true|false|even|odd|no solutions?)[*_`\s]{0,5}")
 _SPOKEN = re.compile(r"(?<![\\A-Za-z])(?!sqrt|log|sin|cos|tan|exp)[A-Za-z]{3}")
 def _remark(match)->str:
@@ -104,17 +105,6 @@ _NOTE = r"(?:[ ]?\([^()\n]{0,40}\))?"           # Final Answer (in km):
 _COLON = (r"(?:[ \t*_}]{0,9}(?:[:=|→]|[-=]>|[-–—](?=\s)|(?=\n))|[*_]{2}(?=[ \t]))"
           r"[\s*_|>]{0,9}(?:```\w{0,9}\n|[-=]{3,20}\n)?") # or the end of the line or of bold type
 _ABOUT = r"(?: (?:to|for|of|in|we|that|which)\b[^.\n:,$=]{0,60}?)?" # the answer to the question
-_SLIPS = ("wait", "no", "sorry", "oops", "correction", "rather", "hold on", "hmm", "mistake",
-          "actually")
-_OOPS = rf"\b(?:{'|'.join(_SLIPS)})(?:[,:;.—–-]{{1,3}}\s{{0,9}}|(?<=actually)\s)"
-_IT = (r"(?:it|that|this|(?:the|my|our) (?:(?:final|right|correct|actual|real) )?"
-       r"(?:answer|result|total|value|number|sum))")
-_TIMES = r"[-+*×·]|\\cdot|\\times"
-_SUM = (rf"\W{{0,3}}(?:[\d\s.,/()^{{}}!]|\\frac|\\sqrt|{_TIMES}){{1,60}}="     # 10+2=12
-        rf"|\W{{0,3}}\d{{1,20}}\s?(?:{_TIMES})\s?\d{{1,20}}[$*]{{0,2}}(?:[.!]|\s{{0,9}}\Z)")
-_NAME = r"[A-Za-z](?:_\{?\w{1,3}\}?|\([a-z]\))?" # x, a_1, f(x)
-_NO_SUM = rf"(?!{_SUM})"                         # "Wait, 10+2=12" is a check
-_NO_EQUATION = rf"(?=\W{{0,2}}{_NAME}\s?=|(?!(?:\.(?=\d)|[^=.\n]){{2,60}}=))" # so is "Wait, 3x=36"
 _PLAIN = rf"(?:{_FORMULA.pattern}|[-−+]?\d[\d,]{{0,40}}(?:[./]\d{{1,40}})?)"
 _HEADLINE = r"#|[ \t]{0,9}\d{1,3}[.):][ \t]{1,9}\S|[ \t]{0,9}\d{1,3}[ \t]{1,9}(?-i:[A-Z][a-z])"
 STATEMENTS = {
@@ -131,19 +121,40 @@ STATEMENTS = {
                      keys=("answer",)),
     "reversed": _way(rf"(?<![\w.,/^+*-])(?={_PLAIN} is the (?:final |correct )?answer\b)",
                      keys=("answer",)),
-    "hashes":   _way(rf"^####(?!{_HEADLINE})", _MARKS, keys=("####",)), # not "#### 2. Add them"
+    "hashes":   _way(rf"^####(?!{_HEADLINE})", _MARKS, keys=("####",))} # not "#### 2. Add them"
+
+# %% ../nbs/32_answers.ipynb #c1e60341
+_SLIPS = ("wait", "no", "sorry", "oops", "correction", "rather", "hold on", "hmm", "mistake",
+          "actually")
+_OOPS = rf"\b(?:{'|'.join(_SLIPS)})(?:[,:;.—–-]{{1,3}}\s{{0,9}}|(?<=actually)\s)"
+_IT = (r"(?:it|that|this|(?:the|my|our) (?:(?:final|right|correct|actual|real) )?"
+       r"(?:answer|result|total|value|number|sum))")
+_TIMES = r"[-+*×·]|\\cdot|\\times"
+_SUM = (rf"\W{{0,3}}(?:[\d\s.,/()^{{}}!]|\\frac|\\sqrt|{_TIMES}){{1,60}}="     # 10+2=12
+        rf"|\W{{0,3}}\d{{1,20}}\s?(?:{_TIMES})\s?\d{{1,20}}[$*]{{0,2}}(?:[.!]|\s{{0,9}}\Z)")
+_NAME = r"[A-Za-z](?:_\{?\w{1,3}\}?|\([a-z]\))?" # x, a_1, f(x)
+_NO_SUM = rf"(?!{_SUM})"                         # "Wait, 10+2=12" is a check
+_NO_EQUATION = rf"(?=\W{{0,2}}{_NAME}\s?=|(?!(?:\.(?=\d)|[^=.\n]){{2,60}}=))" # so is "Wait, 3x=36"
+STATEMENTS |= {
     "change":   _way(_OOPS, r"(?=(?:[a-z]\s?=\s?)?[-−+\d$\\])", _NO_SUM, _NO_EQUATION,
                      keys=_SLIPS, after=0),
     "repair":   _way(_OOPS, rf"(?:{_IT}(?:'s|’s| is| must be){_THEREFORE}|I mean|I meant)\s",
                      _NO_SUM, keys=_SLIPS, after=3),
     "should":   _way(rf"\b{_IT} should (?:actually |instead |really )?(?:be|have been) ", _NO_SUM,
-                     keys=("should",), after=3),
-}
+                     keys=("should",), after=3)}
+
+# %% ../nbs/32_answers.ipynb #96bc6263
 _SUPPOSED = re.compile(r"\b(?:if|suppos\w{1,4}|assum\w{1,4}|whether|unless|imagine"
     r"|let(?:'s| us) say|thinks|thought|(?:may|might|could|would) (?:think|say|guess)"
     r"|says|said|claim\w{0,3})\b(?!.{0,60}\bthen\b)[^,.;:!?\n$]{0,60}\Z", re.I)
 _FORMER = re.compile(r"\b(?:previous|earlier|original|initial|first|old|wrong|incorrect|above"
                      r"|(?:check|verify|test)\w{0,3} (?:the|our|my|this)) (?:final )?\Z", re.I)
+
+def _is_meant(
+    before:str, # the text up to the words that open a statement
+)->bool:
+    "Whether a statement after these words is meant: no condition, and no answer of before."
+    return not _SUPPOSED.search(before) and not _FORMER.search(before)
 
 # %% ../nbs/32_answers.ipynb #says-16
 MOST = 200 # statements of a text that are looked at, from the last one: a bound on the time
@@ -250,6 +261,7 @@ def _unframed(answer:str):
     if inner and frame.end() + len(inner) + 2 == len(answer): return _unframed(inner)
     return None if _NO_VALUE.match(answer) else answer.strip() or None
 
+# %% ../nbs/32_answers.ipynb #f45bb00d
 def _stated(text:str, start:int, way:Statement):
     "The value stated from `start` on; None if a question, a denial or other prose stands there."
     clause = _CLAUSE.match(text, start)
@@ -279,8 +291,7 @@ def extract_answer(
         found = way.opening.finditer(text)
         openings += [(m.end(), m.start(), way) for m in found if m.end() > box]
     for end, start, way in sorted(openings, key=itemgetter(0), reverse=True)[:MOST]:
-        before = text[max(0, start-80):start]
-        if _SUPPOSED.search(before) or _FORMER.search(before): continue
+        if not _is_meant(text[max(0, start-80):start]): continue
         value = _stated(text, end, way)
         answer = value and _unframed(value)
         if answer: return answer

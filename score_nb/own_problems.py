@@ -45,6 +45,7 @@ def value_text(
         number = number.rstrip("0").rstrip(".")
     return "0" if number == "-0" else number
 
+# %% ../nbs/30_your_problems.ipynb #4b830edc
 def shown(
     value, # anything
 )->str: # at most 60 characters
@@ -104,6 +105,7 @@ def read_json(path:Path)->list: # of Row
         check(isinstance(row.columns, dict), row.at, shown(row.columns), what)
     return out
 
+# %% ../nbs/30_your_problems.ipynb #6bd0db6c
 def typed_cells(
     cells:list, # of str, a column of a CSV
 )->list:
@@ -153,7 +155,7 @@ def silent_datasets():
             datasets.enable_progress_bars()
 
 def read_parquet(path:Path)->list: # of Row
-    "Through `datasets`, in a cache of its own: the usual one may answer with an older file."
+    "Through `datasets`, in a cache of its own. Raises `SettingError` if it is no Parquet."
     with silent_datasets() as datasets, tempfile.TemporaryDirectory() as cache:
         link = Path(cache)/"rows.parquet" # a name without wildcards
         link.symlink_to(path.resolve())
@@ -165,6 +167,7 @@ def read_parquet(path:Path)->list: # of Row
             raise SettingError("data", str(path), remedy) from None
     return [Row(r, f"{path}, row {i}") for i, r in enumerate(rows, 1)]
 
+# %% ../nbs/30_your_problems.ipynb #4cf79b61
 FORMATS = {".jsonl": read_json, ".json": read_json, ".csv": read_csv, ".tsv": read_csv,
            ".parquet": read_parquet}
 LARGEST_FILE = 200 # MB; a task is held in memory
@@ -215,8 +218,6 @@ def drawn_split(
     return splits[-1]
 
 # %% ../nbs/30_your_problems.ipynb #cell-23
-HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(?::[\w.-]+)?")
-
 def suggestion(
     name:str, # what was asked for
     known, # names that exist
@@ -241,6 +242,9 @@ def read_folder(folder:Path)->dict: # split, or "all" -> list of Row
         check(split, "data", str(file), remedy)
         rows.setdefault(split, []).extend(read_file(file))
     return rows
+
+# %% ../nbs/30_your_problems.ipynb #fa8e9e44
+HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(?::[\w.-]+)?")
 
 def read_hub(
     name:str, # owner/name, or owner/name:configuration
@@ -302,6 +306,7 @@ class Grader:
     reads_row:bool=False # whether `right` looks at other columns than the answer's
     source:str="" # of a grader that the user wrote
 
+# %% ../nbs/30_your_problems.ipynb #4ceb57bd
 def stated_text(
     text:str, # an attempt's own text
 )->str: # None if it states none
@@ -370,6 +375,7 @@ def number_right(
     if number is None: return False
     return any(same_number(number_in(a), number) for a in problem.accepted)
 
+# %% ../nbs/30_your_problems.ipynb #9ac3642b
 def number_text(
     text:str, # an attempt's own text
 )->str: # None if there is none
@@ -403,6 +409,11 @@ def math_doubt(
     if extract_answer(reference): return ""
     return "states no answer; give the answer alone, without a sentence"
 
+MATHEMATICS = Grader("math", extract_answer, math_right, math_doubt, workers=2,
+                     prompt=f"{MathTask.ask}\n\nProblem: {{question}}",
+                     correction=MathTask.correction)
+
+# %% ../nbs/30_your_problems.ipynb #97e6c32c
 def tests_pass(
     text:str, # an attempt's own text
     problem:OwnProblem,
@@ -422,9 +433,6 @@ def tests_doubt(
         return f"is not Python ({said}); the column must hold tests, such as assert f(1) == 2"
     return ""
 
-MATHEMATICS = Grader("math", extract_answer, math_right, math_doubt, workers=2,
-                     prompt=f"{MathTask.ask}\n\nProblem: {{question}}",
-                     correction=MathTask.correction)
 PYTHON = Grader("python", program_of, tests_pass, tests_doubt, workers=2,
                 correction=CodeTask.correction)
 GRADERS = {g.name: g for g in (EXACT, NUMBERS, MATHEMATICS, PYTHON)}
@@ -464,6 +472,7 @@ def load_function(
         raise NoFunction(f"its function {name!r} must take two arguments: {two}") from None
     return function
 
+# %% ../nbs/30_your_problems.ipynb #14c09c47
 def told(
     e:BaseException,
     file:str, # of the user
@@ -585,6 +594,7 @@ class FunctionWorker(_Worker):
         how = f"signal {-status}" if status < 0 else f"exit status {status}"
         return ["error", f"ended its process ({how})"]
 
+# %% ../nbs/30_your_problems.ipynb #cc74c1a7
 def read_source(
     file:str,
     grader:str, # FILE.py:FUNCTION, for the error
@@ -598,8 +608,6 @@ def read_source(
     except OSError as e:
         reason = e.strerror
     raise SettingError("grader", grader, f"cannot be read ({reason}); mend the file")
-
-# %% ../nbs/30_your_problems.ipynb #cell-38
 class FileGrader:
     "`FILE.py:FUNCTION` as the `right` of a `Grader`. Raises `SettingError` if it cannot be used."
     def __init__(self,
@@ -666,6 +674,7 @@ class CallableGrader:
             remedy = f"{e}, asked about {problem.row.at}; correct the function"
             raise SettingError("grade", self.name, remedy) from None
 
+# %% ../nbs/30_your_problems.ipynb #732ab0af
 def whole_text(
     text:str, # an attempt's own text
 )->str: # None if it is empty
@@ -740,6 +749,7 @@ class OwnTask(Task):
         sizes = ", ".join(f"{len(self.problems(s))} {s}" for s in SHARES)
         return f"OwnTask({self.name!r}: {sizes}, graded by {self.grader.name})"
 
+# %% ../nbs/30_your_problems.ipynb #001ccd44
 def own_problem(
     row:Row,
     question:str, # column
@@ -843,6 +853,7 @@ def build_task(
         grader.right(one.answer, one)
     return OwnTask(splits, grader, name, template, correction, length)
 
+# %% ../nbs/30_your_problems.ipynb #4ecb2d30
 def rows_of(
     part, # list of dicts, or a data set of `datasets`
     place:str, # for errors
@@ -876,6 +887,7 @@ def task_from(
     how = dict(template=prompt, correction=correction, name=name, length=length)
     return build_task(parts, grader, question, answer, data="rows", **how)
 
+# %% ../nbs/30_your_problems.ipynb #633d900a
 def read_template(
     path, # a text file with {question}
 )->str:
