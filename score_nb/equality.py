@@ -144,7 +144,7 @@ _NOTATIONS = rewriting(
     (r"!=", r"\\ne "),
     (r"(?<=[\w)])\*\*(?=[\w(])", "^"))                           # 2**10
 
-# %% ../nbs/33_equality.ipynb #06392816
+# %% ../nbs/33_equality.ipynb #d0df5a35
 def _spoken(m):
     number = spoken(m[1])
     return m[0] if number is None else str(number)
@@ -153,14 +153,19 @@ def _amount(m):
     "2.5 million, with the opening of its \\text if it has one."
     return f"{Fraction(m[1])*NUMBERS[m[3].lower()]}{m[2] or ''}"
 
+def _is_greater(sign):
+    return sign[:2] in (">", r"\g")
+
 def _between(m):
     "x > 2 and x < 5, as 2 < x < 5."
     name, sign, value, other, end = m.groups()
-    low, high = (sign, other) if sign[:2] in (">", r"\g") else (other, sign)
-    if low[:2] not in (">", r"\g") or high[:2] in (">", r"\g"): return m[0]
-    ends = (value, end) if low == sign else (end, value)
-    turned = "<" if low == ">" else r"\le"
-    return f"{ends[0]} {turned} {name} {high} {ends[1]}"
+    if _is_greater(sign) == _is_greater(other): return m[0]
+    if _is_greater(sign):
+        low, low_sign, high_sign, high = value, sign, other, end
+    else:
+        low, low_sign, high_sign, high = end, other, sign, value
+    turned = "<" if low_sign == ">" else r"\le"
+    return f"{low} {turned} {name} {high_sign} {high}"
 
 _SIGN = r"(<|>|\\[lg]e(?:q(?:slant)?)?(?![a-z]))"
 _BOUND, _AND = r"([^,<>]{1,99}?)", r" ?(?:\\text\{ ?and ?\}|\band\b) ?"
@@ -373,7 +378,7 @@ def split(
             pieces[-1] += token
     return [p.strip() for p in pieces], tuple(found)
 
-# %% ../nbs/33_equality.ipynb #1d0dec12
+# %% ../nbs/33_equality.ipynb #ed7846ed
 _MATRIX = re.compile(
     r"\\begin\{[pbvBV]?(?:matrix|array)\}(?:\{[lcr|]*\})?(.*)\\end\{[a-zA-Z]+\}", re.S)
 _BASE = re.compile(r"([-+]?[\dA-Z]+(?:\.[\dA-Z]+)?)_\{(?:\\text\{)?(\w+)\}{1,2}")
@@ -403,10 +408,13 @@ def form_of(
 
 def _parted(kind, text, pieces, found):
     "A list, relation, union or ratio. The members of a list in a list are members."
-    parts = [form_of(p) for p in pieces if p or kind != "list"]
-    if kind != "list": return Form(kind, _bare(text), tuple(parts), found)
-    flat = [e for part in parts for e in (part.parts if part.kind == "list" else (part,))]
-    return flat[0] if len(flat) == 1 else Form("list", _bare(text), tuple(flat))
+    parts = tuple(form_of(p) for p in pieces if p or kind != "list")
+    if kind != "list": return Form(kind, _bare(text), parts, found)
+    members = []
+    for part in parts:
+        members += part.parts if part.kind == "list" else [part]
+    if len(members) == 1: return members[0]
+    return Form("list", _bare(text), tuple(members))
 
 def _two_values(text):
     "What \\pm and \\mp stand for: the upper signs, then the lower ones."
@@ -467,7 +475,7 @@ def _names_value(form):
     if form.kind == "bracket": return all(map(is_name, form.parts))
     return is_name(form) or bool(_QUANTITY.fullmatch(form.text))
 
-# %% ../nbs/33_equality.ipynb #7c672d7b
+# %% ../nbs/33_equality.ipynb #ebcb39f7
 _TURNED = {"<": ">", ">": "<", r"\le": r"\ge", r"\ge": r"\le"}
 _END = {"<": "()", r"\le": "[]"}
 _BELOW_ALL, _ABOVE_ALL = Form("value", r"-\infty"), Form("value", r"\infty")
@@ -483,6 +491,13 @@ def _all_but(form, value):
     return Form("union", form.text,
                 tuple(Form("bracket", form.text, side, ("(", ")")) for side in sides))
 
+def _two_sided(form):
+    "The sides and signs of x < 2 as those of -\\infty < x < 2; of 1 < x < 2 as they are."
+    sides, marks = list(form.parts), list(form.marks)
+    if len(sides) != 2: return sides, marks
+    if is_name(sides[0]): return [_BELOW_ALL, *sides], ["<", *marks]
+    return [*sides, _ABOVE_ALL], [*marks, "<"]
+
 def as_interval(
     form:Form,
 )->Form: # a bracket or a union of brackets; None if the text is no solved inequality
@@ -493,18 +508,14 @@ def as_interval(
     if form.kind != "relation": return None
     if form.marks == (r"\ne",) and is_name(form.parts[0]): return _all_but(form, form.parts[1])
     if not set(form.marks) <= set(_TURNED): return None
-    if form.marks[0] in (">", r"\ge"):
-        form = turned(form)
-    sides, marks = list(form.parts), list(form.marks)
-    if len(sides) == 2 and is_name(sides[0]):
-        sides, marks = [_BELOW_ALL, *sides], ["<", *marks]
-    elif len(sides) == 2:
-        sides, marks = [*sides, _ABOVE_ALL], [*marks, "<"]
-    solved = len(sides) == 3 and set(marks) <= set(_END) and is_name(sides[1])
-    outer = unknowns(f"{sides[0].text} {sides[-1].text}")
-    if not solved or unknowns(sides[1].text) & outer: return None
+    falls = form.marks[0] in (">", r"\ge")
+    sides, marks = _two_sided(turned(form) if falls else form)
+    if len(sides) != 3 or not set(marks) <= set(_END): return None
+    left, middle, right = sides
+    outer = unknowns(f"{left.text} {right.text}")
+    if not is_name(middle) or unknowns(middle.text) & outer: return None
     ends = _END[marks[0]][0], _END[marks[1]][1]
-    return Form("bracket", form.text, (sides[0], sides[2]), ends)
+    return Form("bracket", form.text, (left, right), ends)
 
 # %% ../nbs/33_equality.ipynb #97f11bb5
 _NO_FORMULA = re.compile(r"\\infty|\\emptyset|\\text|\d_\{|\\l?dots")
@@ -550,44 +561,12 @@ def any_of(
         undecided |= verdict is None
     return None if undecided else False
 
-# %% ../nbs/33_equality.ipynb #cell-29
-ACCEPTED = { # form of the reference: forms in which the answer may come
-    "value": ("value",), "words": ("words",), "ratio": ("ratio", "value"),
-    "union": ("union",), "relation": ("relation",), "base": ("base", "value"),
-    "set": ("set", "list"), "list": ("list", "set", "bracket"), "matrix": ("matrix", "bracket"),
-    "bracket": ("bracket", "list")}
-_COMPARE = {} # form of the reference: function of reference, answer and judge
-
-def same_form(
-    a:Form, # of the reference
-    b:Form, # of the answer
-    judge, # decides on two values and on two equations: `QuickJudge` or `formulas.ExactJudge`
-): # True, False or None (not decided)
-    "Whether an answer says what the reference says, in a form that it accepts; part by part."
-    if a.text == b.text or _words(a.text, b.text) == _words(b.text, a.text): return True
-    (a_name, a_value), (b_name, b_value) = unnamed(a), unnamed(b)
-    if b_name and (b_name == a_name or a.kind != "relation"): # x = 5 for 5
-        return all_of((same_form(a_value, b_value, judge), _steps(b, judge)))
-    if a_name and b.kind != "relation" and _is_solution(a): # 5 for x = 5
-        return same_form(a_value, b, judge)
-    if b.kind == "relation" and a.kind == "value" and _is_calculation(b): # 4^2 = 16 for 16
-        return all_of((same_form(a, b.parts[-1], judge), _steps(b, judge)))
-    a, b = _as_intervals(a_value if r"\in" in a.marks else a, b_value if r"\in" in b.marks else b)
-    if b.kind in ACCEPTED[a.kind]: return _COMPARE[a.kind](a, b, judge)
-    return "list" in (a.kind, b.kind) and _one_in_two_spellings(a, b, judge)
-
+# %% ../nbs/33_equality.ipynb #5c8cfc31
 def _words(text, other):
     "Words in lower case and without dots, single letters as they are, if one of the two has words."
     if r"\text" not in text + other: return text
     text = re.sub(r"\\text|[{}]|(?<=[A-Za-z])\.", "", text)
     return re.sub(r"[A-Za-z]{2,}", lambda m: m[0].casefold(), text)
-
-def _one_in_two_spellings(a, b, judge):
-    "Whether a list says one thing in several spellings, as 3/2 or 1.5, and the other form says it."
-    many = a.parts if a.kind == "list" else b.parts
-    pairs = [(x, b) if a.kind == "list" else (a, x) for x in many]
-    if len({x.text for x in many}) < len(many): return False
-    return all_of(same_form(x, y, judge) for x, y in pairs)
 
 def _is_solution(form):
     "Whether a value may stand for an equation: x = 5, f(x) = 2x, but not y = 2x."
@@ -606,6 +585,43 @@ def _as_intervals(a, b):
     if a.kind in ("bracket", "union"): return a, as_interval(b) or b
     if b.kind in ("bracket", "union"): return as_interval(a) or a, b
     return a, b
+
+# %% ../nbs/33_equality.ipynb #cell-29
+ACCEPTED = { # form of the reference: forms in which the answer may come
+    "value": ("value",), "words": ("words",), "ratio": ("ratio", "value"),
+    "union": ("union",), "relation": ("relation",), "base": ("base", "value"),
+    "set": ("set", "list"), "list": ("list", "set", "bracket"), "matrix": ("matrix", "bracket"),
+    "bracket": ("bracket", "list")}
+_COMPARE = {} # form of the reference: function of reference, answer and judge
+
+def same_form(
+    a:Form, # of the reference
+    b:Form, # of the answer
+    judge, # decides on two values and on two equations: `QuickJudge` or `formulas.ExactJudge`
+): # True, False or None (not decided)
+    "Whether an answer says what the reference says, in a form that it accepts; part by part."
+    if a.text == b.text or _words(a.text, b.text) == _words(b.text, a.text): return True
+    (a_name, a_value), (b_name, b_value) = unnamed(a), unnamed(b)
+    if b_name and (b_name == a_name or a.kind != "relation"): # x = 5 for 5
+        same = same_form(a_value, b_value, judge)
+        return all_of((same, _steps(b, judge)))
+    if a_name and b.kind != "relation" and _is_solution(a): # 5 for x = 5
+        return same_form(a_value, b, judge)
+    if b.kind == "relation" and a.kind == "value" and _is_calculation(b): # 4^2 = 16 for 16
+        same = same_form(a, b.parts[-1], judge)
+        return all_of((same, _steps(b, judge)))
+    a = a_value if r"\in" in a.marks else a
+    b = b_value if r"\in" in b.marks else b
+    a, b = _as_intervals(a, b)
+    if b.kind in ACCEPTED[a.kind]: return _COMPARE[a.kind](a, b, judge)
+    return "list" in (a.kind, b.kind) and _one_in_two_spellings(a, b, judge)
+
+def _one_in_two_spellings(a, b, judge):
+    "Whether a list says one thing in several spellings, as 3/2 or 1.5, and the other form says it."
+    many = a.parts if a.kind == "list" else b.parts
+    pairs = [(x, b) if a.kind == "list" else (a, x) for x in many]
+    if len({x.text for x in many}) < len(many): return False
+    return all_of(same_form(x, y, judge) for x, y in pairs)
 
 # %% ../nbs/33_equality.ipynb #70089d97
 def _values(a, b, judge):
@@ -646,7 +662,8 @@ def _sets(a, b, judge):
     "Two sets: each element of one is in the other, how often does not matter."
     if b.kind == "list": return _unordered(a.parts, b.parts, judge)
     found = [any_of(same_form(x, y, judge) for y in b.parts) for x in a.parts]
-    return all_of(found + [any_of(same_form(x, y, judge) for x in a.parts) for y in b.parts])
+    wanted = [any_of(same_form(x, y, judge) for x in a.parts) for y in b.parts]
+    return all_of(found + wanted)
 
 _COMPARE |= {"list": _lists, "set": _sets}
 
@@ -671,7 +688,7 @@ def _relations(a, b, judge):
 
 _COMPARE |= {"bracket": _brackets, "union": _unions, "relation": _relations}
 
-# %% ../nbs/33_equality.ipynb #3508173c
+# %% ../nbs/33_equality.ipynb #4892c9bb
 def _ordered(a, b, judge):
     return a.marks == b.marks and _pairwise(a.parts, b.parts, judge)
 
@@ -679,9 +696,12 @@ def _matrices(a, b, judge):
     "Row by row; a column or row may come as a point, and a matrix as [[1, 2], [3, 4]]."
     if b.kind == "matrix": return _ordered(a, b, judge)
     if b.marks == ("(", ")"):
-        return a.marks[0] in (1, len(a.parts)) and _pairwise(a.parts, b.parts, judge)
-    rows = [row.parts if row.kind == "bracket" else (row,) for row in b.parts]
-    return a.marks == (len(rows),) and _pairwise(a.parts, sum(rows, ()), judge)
+        is_vector = a.marks[0] in (1, len(a.parts))
+        return is_vector and _pairwise(a.parts, b.parts, judge)
+    entries = []
+    for row in b.parts:
+        entries += row.parts if row.kind == "bracket" else [row]
+    return a.marks == (len(b.parts),) and _pairwise(a.parts, entries, judge)
 
 def _ratios(a, b, judge):
     "3:4, or the fraction 3/4."
@@ -744,12 +764,14 @@ def judged(
     "The verdict of a judge on an answer, in whichever reading of its commas fits the reference."
     a, b = tidy(a), tidy(b)
     if not a or not b: return False
-    chosen = _CHOICE.fullmatch(b) # (C) 12 is C, and it is 12
-    answers = (joined(b), b, *(chosen.groups() if chosen else ()))
+    answers, chosen = [joined(b), b], _CHOICE.fullmatch(b)
+    if chosen: # (C) 12 is C, and it is 12
+        answers += chosen.groups()
     readings = dict.fromkeys((x, y) for x in (joined(a), a) for y in answers)
     verdict = any_of(same_form(form_of(x), form_of(y), judge) for x, y in readings)
     if verdict is False or not question: return verdict
-    return False if is_copy(form_of(joined(a)), form_of(joined(b)), question) else verdict
+    copied = is_copy(form_of(joined(a)), form_of(joined(b)), question)
+    return False if copied else verdict
 
 def quick_equal(
     a:str, # the reference, in LaTeX or plain
