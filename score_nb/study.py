@@ -274,6 +274,8 @@ def choose(
     check(rows[name].make, "row", name, "is not trained, and has no step size to choose")
     task, row = get_task("equations"), rows[name]
     budget = budget.for_task(task)
+    for each in (*before, name): # too few steps are refused before there is a folder
+        settings_of(each, 0, budget.lr, budget, rows)
     open_study(out, load_policy(model), budget, n)
     sizes = {each: choose(each, out, model, budget, n, rows) for each in before}
     while todo := next_to_try(tried_sizes(out, name)):

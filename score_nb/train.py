@@ -122,6 +122,7 @@ def sample_offline(
                        first=begun.texts(policy.tokenizer, 1), **how)
     return replace(episodes, problem=episodes.problem//cfg.samples)
 
+# %% ../nbs/57_processes.ipynb #sample-code
 def sample(
     policy:Policy,
     task, # a Task
@@ -133,19 +134,21 @@ def sample(
 )->Episodes: # the same in every process
     "The conversations of a step. Each process samples a block of its problems, whole groups."
     todo = problems_for_step(problems, cfg.problems, cfg.seed, step - 1)
-    n, rank = accelerator.num_processes, accelerator.process_index
-    first, end = rank*len(todo)//n, (rank + 1)*len(todo)//n
-    online = min(max(first, round(cfg.offline*len(todo))), end) # where the offline ones end
+    count, n, rank = len(todo), accelerator.num_processes, accelerator.process_index
+    first, end = rank*count//n, (rank + 1)*count//n
+    offline = round(cfg.offline*count) # of the whole step
+    online = min(max(first, offline), end) # where those of this process end
     parts = []
     with policy.together():
         if first < online:
             some = todo[first:online]
             parts.append(sample_offline(policy, task, some, attempts, cfg, step, place=first))
         if online < end:
-            seed = named_seed(cfg.seed, "step", step)
-            parts.append(rollout(policy, task, todo[online:end], attempts, cfg.samples, cfg.branch,
-                                 seed=seed, place=online, **sampling_settings(cfg)))
-    return cat_episodes(everyones(cat_episodes(parts)))
+            some, seed = todo[online:end], named_seed(cfg.seed, "step", step)
+            parts.append(rollout(policy, task, some, attempts, cfg.samples, cfg.branch, seed=seed,
+                                 place=online, **sampling_settings(cfg)))
+    mine = cat_episodes(parts)
+    return cat_episodes(everyones(mine))
 
 # %% ../nbs/57_processes.ipynb #proc-11
 def backward(
@@ -180,7 +183,8 @@ def gradient(
     mine = by_length[accelerator.process_index::accelerator.num_processes]
     add = partial(backward, policy, cfg, accelerator, len(episodes))
     no_ids, no_turn = torch.zeros(1, 2, dtype=torch.long), torch.tensor([[0, 1]])
-    idle = partial(add, no_ids, no_turn, torch.zeros(1, len(beta)), (0.,)*len(beta))
+    no_advantage, no_beta = torch.zeros(1, len(beta)), (0.,)*len(beta)
+    idle = partial(add, no_ids, no_turn, no_advantage, no_beta)
     with policy.together(idle):
         for rows, width in micro_batches(episodes[mine], tokens):
             rows = mine[rows]
@@ -214,6 +218,7 @@ def begin_anew(
     tqdm.write(f"out of memory: micro-batches of {tokens//2} tokens from now on, "
                f"half of tokens={tokens}")
 
+# %% ../nbs/57_processes.ipynb #whole-gradient
 def whole_gradient(
     policy:Policy,
     episodes:Episodes,
@@ -241,6 +246,7 @@ def whole_gradient(
           "failed; lower lr or the weights of the objective, and choose another folder")
     return dict(loss=sum(losses), grad_norm=norm, kl=sum(kls), tokens=min(budgets))
 
+# %% ../nbs/57_processes.ipynb #update-code
 def update(policy:Policy, episodes:Episodes, advantage:Tensor, beta:tuple, cfg:TrainConfig,
            accelerator:Accelerator, optimizer, tokens:int=None)->dict:
     "One optimizer step on one batch. Arguments, result and errors as for `whole_gradient`."
@@ -262,7 +268,7 @@ def new_optimizer(policy:Policy, cfg:TrainConfig):
 
 # %% ../nbs/57_processes.ipynb #proc-19
 TRACKERS = ("tensorboard", "wandb", "trackio")
-# what `accelerate launch` sets for those who want these
+# what `accelerate launch` puts into the environment to ask for these
 OTHERS = ("ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_MEGATRON_LM")
 
 def check_track(
