@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CHAIN', 'Stage', 'recipe', 'new_base', 'finished', 'stored_report', 'check_orphans', 'restore', 'logged',
-           'make_stage', 'run_stages', 'held_out', 'as_task', 'draw', 'score']
+           'make_stage', 'run_stages', 'held_out', 'as_task', 'draw', 'run_facts', 'score']
 
 # %% ../nbs/61_recipe.ipynb #new-2
 from collections.abc import Callable
@@ -105,6 +105,7 @@ def stored_report(
     check(whole, "file", str(file), remedy)
     return report
 
+# %% ../nbs/61_recipe.ipynb #stage-make
 def check_orphans(
     folder, # of a run, or of a study
     names, # of its stages
@@ -155,6 +156,7 @@ def make_stage(
     else:
         train(policy, task, problems, stage.make, cfg, run, **said)
 
+# %% ../nbs/61_recipe.ipynb #stages-run
 def run_stages(
     policy:Policy, # trained in place, until a stage makes it a new base
     task, # a Task
@@ -209,13 +211,29 @@ def draw(
     folder, # run folder
 ):
     "Write what a run looks like: score.png, episodes.html of the last stage, and report.html."
-    named = {s.title.removeprefix("after "): reports[s.name] for s in stages}
-    trained = [s for s in stages if s.make]
-    logs = {s.label: read_jsonl(Path(folder)/s.name/"metrics.jsonl") for s in trained}
-    write_atomic(Path(folder)/"score.png", plot_score(named, logs).png())
-    write_atomic(Path(folder)/"episodes.html", episodes_html(reports[stages[-1].name]))
+    folder = Path(folder)
+    named = {stage.title.removeprefix("after "): reports[stage.name] for stage in stages}
+    trained = [stage for stage in stages if stage.make]
+    logs = {stage.label: read_jsonl(folder/stage.name/"metrics.jsonl") for stage in trained}
+    figure, last = plot_score(named, logs), reports[stages[-1].name]
+    write_atomic(folder/"score.png", figure.png())
+    write_atomic(folder/"episodes.html", episodes_html(last))
     write_report([folder], folder)
 
+def run_facts(
+    policy:Policy, # as it is before the run
+    task:Task,
+    problems:list, # of Problem, to train on
+    judge:Task, # whose problems are held out
+    asked:list, # of Problem, held out
+)->dict: # JSON
+    "What decides the result of a run, beside its numbers."
+    facts = dict(model=public_name(policy.name), base_weights=policy.base_fingerprint)
+    facts |= dict(start=fingerprint(policy.adapter()), **task.description)
+    facts |= dict(problem_set=problems_fingerprint(problems), test_task=judge.description)
+    return facts | dict(n=len(asked), held_out=problems_fingerprint(asked))
+
+# %% ../nbs/61_recipe.ipynb #score-code
 CHAIN = ("each stage starts from what the one before it became, so that another number of steps "
          "makes another run; choose another folder for it")
 
@@ -250,11 +268,8 @@ def score(
         policy = load_policy(policy, seed=cfg.seed)
     for whose, some in ((task, problems), (judge, asked)):
         check_length(policy, whose, some, attempts, cfg.max_new_tokens)
-    facts = dict(model=public_name(policy.name), base_weights=policy.base_fingerprint)
-    facts |= dict(start=fingerprint(policy.adapter()), **task.description)
-    facts |= dict(problem_set=problems_fingerprint(problems), test_task=judge.description)
-    facts |= dict(n=len(asked), held_out=problems_fingerprint(asked), attempts=attempts)
-    facts |= dict(alpha=alpha, beta1=beta1, beta2=beta2)
+    facts = run_facts(policy, task, problems, judge, asked)
+    facts |= dict(attempts=attempts, alpha=alpha, beta1=beta1, beta2=beta2)
     limits = dict(max_new_tokens=cfg.max_new_tokens, max_rows=min(200, cfg.max_rows))
     def ask(policy, stage):
         return evaluate(policy, judge, asked, attempts, label=f"evaluate {stage.name}", **limits)
