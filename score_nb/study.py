@@ -253,9 +253,12 @@ def sizes_chosen_in(
     rows:dict=EVERY_ROW,
 )->dict: # row -> step size, of these rows and what they go on from
     "Step sizes that another study chose. Raises `SettingError` if its base is another."
-    path = Path(out)/"config.json"
-    check(path.is_file(), "sizes", str(out), "holds no study; name a folder of score_nb study")
-    there = json.loads(path.read_text())["settings"]
+    try:
+        there = json.loads((Path(out)/"config.json").read_text())["settings"]
+        known = {"base_weights", "model"} <= there.keys()
+    except (OSError, ValueError, LookupError, TypeError):
+        known = False # no file, no JSON, or the settings of something else
+    check(known, "sizes", str(out), "holds no study; name a folder of score_nb study")
     fits = there["base_weights"] == load_policy(model).base_fingerprint
     check(fits, "sizes", str(out), f"is a study of {there['model']}, not of {model}")
     needed = dict.fromkeys(each for name in names for each in lineage(name, rows))
