@@ -425,7 +425,7 @@ def check_tensors(tensors:dict, policy:Policy, folder):
 def of_adam(
     value:torch.Tensor, # as the checkpoint has it
     device, # of the weight
-):
+): # a tensor, or the number of steps
     "One entry of the optimizer's state. torch counts steps in a tensor, bitsandbytes in a number."
     if value.ndim: return value.to(device)
     return value if value.is_floating_point() else value.item()
@@ -511,8 +511,8 @@ def open_run(path, policy:Policy, task, problems:list, objective:Objective, cfg:
     old = (f"{path} was evaluated after {behind} steps; move its evals.jsonl away, "
            "or choose another folder")
     check(not evaluated or cfg.steps <= behind, "steps", cfg.steps, old)
-    ended = known is not None and known.get("steps") == cfg.steps
-    possible = cfg.steps > behind or ended and cfg.steps == behind
+    ended = known is not None and known.get("steps") == cfg.steps == behind
+    possible = cfg.steps > behind or ended
     remedy = f"the run in {path} has {behind} steps behind it; give more, or choose another folder"
     check(possible, "steps", cfg.steps, remedy)
     return Run(path, which | numbers, free=("steps", "save_every"), known=known)
@@ -562,8 +562,9 @@ def how_to_go_on(
     steps:int, # in all
 )->str:
     "What is true of a run that was stopped."
-    if step == 0: return (f"{label} stopped before its first step was done, so that nothing was "
-                          "lost; the same command starts it again")
+    if step == 0:
+        return (f"{label} stopped before its first step was done, so that nothing was lost; "
+                "the same command starts it again")
     return (f"{label} stopped after step {step} of {steps}, which is saved; "
             "the same command goes on from there")
 
