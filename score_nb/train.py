@@ -112,15 +112,18 @@ def sample_offline(
     place:int, # of the first problem in the whole step
 )->Episodes:
     "Conversations whose first attempts are the base model's, and context."
-    how = sampling_settings(cfg)
+    settings, samples = sampling_settings(cfg), cfg.samples
+    seed_of_base = named_seed(cfg.seed, "offline", step)
     with policy.reference():
-        begun = rollout(policy, task, problems, attempts=1, samples=cfg.samples, place=place,
-                        seed=named_seed(cfg.seed, "offline", step), **how)
-    each = [problem for problem in problems for _ in range(cfg.samples)]
-    episodes = rollout(policy, task, each, attempts, samples=1, branch=cfg.branch,
-                       place=place*cfg.samples, seed=named_seed(cfg.seed, "step", step),
-                       first=begun.texts(policy.tokenizer, 1), **how)
-    return replace(episodes, problem=episodes.problem//cfg.samples)
+        by_base = rollout(policy, task, problems, attempts=1, samples=samples, place=place,
+                          seed=seed_of_base, **settings)
+    first = by_base.texts(policy.tokenizer, 1)
+    # each conversation has a first attempt of its own, as if it were a problem with one sample
+    repeated = [problem for problem in problems for _ in range(samples)]
+    seed = named_seed(cfg.seed, "step", step)
+    episodes = rollout(policy, task, repeated, attempts, samples=1, branch=cfg.branch,
+                       place=place*samples, seed=seed, first=first, **settings)
+    return replace(episodes, problem=episodes.problem//samples)
 
 # %% ../nbs/57_processes.ipynb #sample-code
 def sample(
@@ -135,17 +138,17 @@ def sample(
     "The conversations of a step. Each process samples a block of its problems, whole groups."
     todo = problems_for_step(problems, cfg.problems, cfg.seed, step - 1)
     count, n, rank = len(todo), accelerator.num_processes, accelerator.process_index
-    first, end = rank*count//n, (rank + 1)*count//n
-    offline = round(cfg.offline*count) # of the whole step
-    online = min(max(first, offline), end) # where those of this process end
+    first, end = rank*count//n, (rank + 1)*count//n # this process's block
+    offline = round(cfg.offline*count) # of the whole step, which begins with them
+    online = min(max(first, offline), end) # where the online ones of this process begin
     parts = []
     with policy.together():
         if first < online:
-            some = todo[first:online]
-            parts.append(sample_offline(policy, task, some, attempts, cfg, step, place=first))
+            given = todo[first:online]
+            parts.append(sample_offline(policy, task, given, attempts, cfg, step, place=first))
         if online < end:
-            some, seed = todo[online:end], named_seed(cfg.seed, "step", step)
-            parts.append(rollout(policy, task, some, attempts, cfg.samples, cfg.branch, seed=seed,
+            own, seed = todo[online:end], named_seed(cfg.seed, "step", step)
+            parts.append(rollout(policy, task, own, attempts, cfg.samples, cfg.branch, seed=seed,
                                  place=online, **sampling_settings(cfg)))
     mine = cat_episodes(parts)
     return cat_episodes(everyones(mine))
@@ -182,6 +185,7 @@ def gradient(
     by_length = torch.cat([rows for rows, _ in micro_batches(episodes, tokens)])
     mine = by_length[accelerator.process_index::accelerator.num_processes]
     add = partial(backward, policy, cfg, accelerator, len(episodes))
+    # an idle pass, for a base in pieces (below): one token of weight 0
     no_ids, no_turn = torch.zeros(1, 2, dtype=torch.long), torch.tensor([[0, 1]])
     no_advantage, no_beta = torch.zeros(1, len(beta)), (0.,)*len(beta)
     idle = partial(add, no_ids, no_turn, no_advantage, no_beta)
@@ -198,6 +202,7 @@ def out_of_memory(e:Exception)->bool:
     "Whether a GPU's allocator or the CPU's gave up."
     return isinstance(e, torch.OutOfMemoryError) or "can't allocate memory" in str(e)
 
+# what to do about the setting `tokens`
 LESS = "lower it, or samples or max_new_tokens, or use recompute, adam_8bit"
 
 def begin_anew(
