@@ -4,15 +4,15 @@
 
 # %% auto #0
 __all__ = ['COMMANDS', 'KINDS', 'ASCII', 'QUIET', 'HELP', 'VERSION', 'TASK_NAMES', 'OBJECTIVE_NAMES', 'MODEL', 'TASK', 'LIMIT',
-           'OFTEN', 'TRAINING', 'DETAILS', 'DATA', 'PRESET', 'OBJECTIVE', 'EVALUATION', 'RUN', 'TRAIN', 'WEIGHTS',
-           'WHOLE', 'LEFT', 'DEMO', 'ASK', 'FOLDERS', 'REPORT', 'MERGE', 'CARD', 'PUSH', 'EXPORT', 'WARM', 'MEASURED',
-           'SHARED', 'WARM_DETAILS', 'STUDY', 'STORE', 'PRETRAIN', 'ORDER', 'Group', 'Command', 'command',
+           'OFTEN', 'TRAINING', 'DETAILS', 'ALONG', 'DATA', 'PRESET', 'OBJECTIVE', 'EVALUATION', 'RUN', 'TRAIN',
+           'WEIGHTS', 'WHOLE', 'LEFT', 'DEMO', 'ASK', 'FOLDERS', 'REPORT', 'MERGE', 'CARD', 'PUSH', 'EXPORT', 'WARM',
+           'MEASURED', 'SHARED', 'WARM_DETAILS', 'STUDY', 'STORE', 'PRETRAIN', 'ORDER', 'Group', 'Command', 'command',
            'is_writable', 'some_text', 'Parser', 'add_options', 'new_parser', 'settings_of', 'Terminated',
            'signal_handler', 'plain_letters', 'manners', 'say', 'what_next', 'unread', 'ending', 'overview',
            'carry_out', 'main', 'options_from', 'named_task', 'own_task', 'chosen_task', 'chosen_policy', 'show',
            'given_up', 'say_given_up', 'leave', 'evaluation_settings', 'evaluate_in', 'eval_command', 'print_plan',
-           'training_settings', 'checked_training', 'train_command', 'plan_command', 'look_first', 'announce',
-           'what_happened', 'checked_run', 'run_command', 'demo_command', 'read_question', 'questions_of',
+           'training_settings', 'checked_training', 'measured_along', 'train_command', 'plan_command', 'look_first',
+           'announce', 'what_happened', 'checked_run', 'run_command', 'demo_command', 'read_question', 'questions_of',
            'task_to_ask', 'stream_attempts', 'ask_command', 'find_reports', 'rows_of_study', 'table_command',
            'report_command', 'card_text', 'merge_command', 'export_command', 'push_command', 'warmup_settings',
            'lessons', 'measure_with', 'warmup_command', 'study_budget', 'choose_sizes', 'study_command',
@@ -319,6 +319,10 @@ LIMIT = {"max_new_tokens": (int, None, "length limit of an attempt, in tokens "
 OFTEN = "steps", "problems", "samples", "lr", "seed" # of TrainConfig: what is set most often
 TRAINING = Group("training", options_from(TrainConfig, OFTEN))
 DETAILS = Group("details of training", options_from(TrainConfig, but=OFTEN) | LIMIT, common=False)
+ALONG = Group("measured along the way", {
+    "validation_n": (int, 0, "problems of the validation split (or as many as there are) that "
+                             "decide which adapter is kept (default 0: training reward decides)"),
+    "every": (int, 5, "updates between measurements")})
 
 # %% ../nbs/66_cli.ipynb #option-groups-2
 DATA = Group("your own problems", {
@@ -500,7 +504,20 @@ RUN = Group("run", {
     "track": (str, None, "also report to tensorboard, wandb or trackio")})
 TRAIN = MODEL, TASK, DATA, RUN, OBJECTIVE, TRAINING, PRESET, DETAILS
 
-@command("train", "train an adapter with one objective; --preset for a card", TRAIN,
+def measured_along(
+    args,
+    task, # a Task
+    attempts:int, # K
+): # Validation, None if it is not measured
+    "How a training is measured along the way. Raises `SettingError`."
+    check_number("validation_n", args.validation_n, low=0)
+    if not args.validation_n: return None
+    from score_nb.validation import Validation
+    there = task.load("validation")
+    held_out = task.load("validation", min(args.validation_n, len(there)))
+    return Validation(task, held_out, args.every, attempts)
+
+@command("train", "train an adapter with one objective; --preset for a card", (*TRAIN, ALONG),
          "  score_nb train --objective stage_one --run runs/s1\n"
          "  score_nb train --adapter runs/s1/adapter --run runs/s2")
 def train_command(args):
@@ -510,9 +527,10 @@ def train_command(args):
     if args.preset or args.gpu_gb is not None:
         print_plan(args, objective.attempts, cfg, args.gpu_gb)
     problems = task.load("train", args.n)
+    validation = measured_along(args, task, objective.attempts)
     from score_nb.train import train
     policy = chosen_policy(args, cfg.seed)
-    train(policy, task, problems, objective, cfg, args.run, track=args.track)
+    train(policy, task, problems, objective, cfg, args.run, validation, args.track)
     print("adapter:", Path(args.run)/"adapter")
     late = given_up()
     if is_main():
@@ -557,7 +575,7 @@ def look_first(args, policy, task, cfg:TrainConfig, problems:list):
     why = found.warnings[0]
     raise SettingError("force", False, f"nothing can be learnt here: {why} Or give --force")
 
-def announce(args, cfg:TrainConfig, stages:list, problems:list, asked:list):
+def announce(args, cfg:TrainConfig, stages:list, problems:list, asked:list, validation=None):
     "Say what a run is going to do, and which files it will leave."
     labels = [s.label for s in stages if s.make]
     each = cfg.problems*cfg.samples*cfg.branch
@@ -567,6 +585,10 @@ def announce(args, cfg:TrainConfig, stages:list, problems:list, asked:list):
     print(f"an attempt may take {cfg.max_new_tokens:,} tokens (--max-new-tokens)")
     print(f"{len(problems):,} training problems; {len(asked):,} held out, asked before, between "
           f"and after")
+    if validation:
+        pace = "update" if validation.every == 1 else f"{validation.every} updates"
+        print(f"every {pace}, {len(validation.problems):,} validation problems are asked too; "
+              "they decide which adapter is kept")
     print(f"{args.run}:", *(s.name + "/" for s in stages), *LEFT)
 
 # %% ../nbs/66_cli.ipynb #what-happened
@@ -588,7 +610,7 @@ def what_happened(
             f"of the base model {shares(before)}.")
 
 # %% ../nbs/66_cli.ipynb #run-command
-def checked_run(args)->tuple: # task, settings, weights, stages, problems, held-out problems
+def checked_run(args)->tuple: # task, settings, weights, stages, problems, held-out, Validation
     "What a whole run consists of. A wrong setting is refused before a model is loaded."
     from score_nb.recipe import held_out, recipe
     from score_nb.train import check_track, check_training
@@ -600,16 +622,16 @@ def checked_run(args)->tuple: # task, settings, weights, stages, problems, held-
     for stage in stages[1:]:
         check_training(task, problems, stage.make, cfg)
     check_track(args.track, args.run)
-    return task, cfg, weights, stages, problems, asked
+    return task, cfg, weights, stages, problems, asked, measured_along(args, task, args.attempts)
 
 @command("run", "SCoRe on your model and problems, in one command",
-         (MODEL, TASK, DATA, WHOLE, WEIGHTS, TRAINING, PRESET, DETAILS),
+         (MODEL, TASK, DATA, WHOLE, WEIGHTS, TRAINING, PRESET, DETAILS, ALONG),
          "  score_nb run --data questions.jsonl --grader number --run runs/mine\n"
          "  score_nb run --preset gemma-2-2b-it-12gb --task math --attempts 3")
 def run_command(args):
     """SCoRe from one end to the other: base, Stage I, Stage II, then table, figure, episodes and
     report."""
-    task, cfg, weights, stages, problems, asked = checked_run(args)
+    task, cfg, weights, stages, problems, asked, validation = checked_run(args)
     from score_nb.evals import table
     from score_nb.models import check_length
     from score_nb.presets import card_gb
@@ -624,9 +646,9 @@ def run_command(args):
             look_first(args, policy, task, cfg, problems)
     def begin():
         if is_main():
-            announce(args, cfg, stages, problems, asked)
+            announce(args, cfg, stages, problems, asked, validation)
     reports = score(policy, task, args.run, cfg, n=args.n, problems=problems, track=args.track,
-                    begin=begin, **weights)
+                    validation=validation, begin=begin, **weights)
     late = given_up()
     leave()
     if not is_main(): return

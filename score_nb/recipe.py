@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['CHAIN', 'Stage', 'recipe', 'new_base', 'finished', 'stored_report', 'check_orphans', 'restore', 'logged',
-           'make_stage', 'run_stages', 'held_out', 'as_task', 'draw', 'run_facts', 'score']
+           'make_stage', 'measured_for', 'run_stages', 'held_out', 'as_task', 'draw', 'run_facts', 'score']
 
 # %% ../nbs/61_recipe.ipynb #new-2
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from string import ascii_lowercase
 import torch
@@ -24,6 +24,7 @@ from .stages import stage_one, stage_two
 from .tasks import Task, get_task, problems_fingerprint
 from .train import CHECKPOINT, check_track, check_training, everyones, fingerprint
 from .train import new_accelerator, train
+from .validation import Validation
 
 # %% ../nbs/61_recipe.ipynb #new-5
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ def make_stage(
     problems:list, # of Problem
     cfg:TrainConfig,
     run, # folder of the stage
-    **said, # label, later, track: as for `train`
+    **said, # label, later, track, validation: as for `train`
 ):
     "Train a stage, or read what an earlier call left. Raises `SettingError` as `train` does."
     ours = isinstance(stage.make, Objective)
@@ -157,6 +158,14 @@ def make_stage(
         train(policy, task, problems, stage.make, cfg, run, **said)
 
 # %% ../nbs/61_recipe.ipynb #stages-run
+def measured_for(
+    stage:Stage,
+    validation:Validation=None,
+)->Validation: # None if there is none, or the stage is not trained with an objective
+    "The same measuring, with as many attempts as the stage trains."
+    if validation is None or not isinstance(stage.make, Objective): return None
+    return replace(validation, attempts=stage.make.attempts)
+
 def run_stages(
     policy:Policy, # trained in place, until a stage makes it a new base
     task, # a Task
@@ -167,6 +176,7 @@ def run_stages(
     ask:Callable, # (policy, stage) -> Report
     track=None, # as for `train`
     asked:list=None, # of Problem: what every Report must be of
+    validation:Validation=None, # which adapter of a stage is kept; default by training reward
 )->dict: # name of the stage -> Report
     "Train and evaluate stage after stage. A killed run goes on. Raises `SettingError`."
     new_accelerator(policy, cfg, folder, None) # so that several processes can meet
@@ -176,7 +186,8 @@ def run_stages(
         run, own = Path(folder)/stage.name, stage.cfg or cfg
         if stage.new_base:
             policy = new_base(policy, Path(folder)/stages[i - 1].name/"merged", own.seed)
-        said = dict(label=stage.label, later=sum(steps[i + 1:]), track=track)
+        said = dict(label=stage.label, later=sum(steps[i + 1:]), track=track,
+                    validation=measured_for(stage, validation))
         if stage.make:
             make_stage(stage, policy, task, problems, own, run, **said)
         with policy.together():
@@ -247,6 +258,7 @@ def score(
     problems:list=None, # of Problem, to train on; default the task's train split
     test_task=None, # a Task or its name, whose test split is held out; default `task`
     track=None, # as for `train`
+    validation:Validation=None, # as for `run_stages`
     begin:Callable=None, # () called once all is checked and the folder is this run's
     alpha:float=10., # as for `recipe`
     beta1:float=.01, # as for `recipe`
@@ -270,12 +282,16 @@ def score(
         check_length(policy, whose, some, attempts, cfg.max_new_tokens)
     facts = run_facts(policy, task, problems, judge, asked)
     facts |= dict(attempts=attempts, alpha=alpha, beta1=beta1, beta2=beta2)
+    if validation:
+        validation.check_fits(policy, cfg.max_new_tokens, problems)
+        facts |= validation.settings
     limits = dict(max_new_tokens=cfg.max_new_tokens, max_rows=min(200, cfg.max_rows))
     def ask(policy, stage):
         return evaluate(policy, judge, asked, attempts, label=f"evaluate {stage.name}", **limits)
     with Run(folder, facts | asdict(cfg), free=("max_rows", "save_every"), why=dict(steps=CHAIN)):
         if begin:
             begin()
-        reports = run_stages(policy, task, problems, stages, cfg, folder, ask, track, asked)
+        reports = run_stages(policy, task, problems, stages, cfg, folder, ask, track, asked,
+                             validation)
         draw(stages, reports, folder)
     return reports
