@@ -4,14 +4,16 @@
   python .ci/style.py nbs/01_tasks.ipynb    the faults of some pages, each with its cell and line
 
 Faults are lines over 100 columns, statements after a colon or semicolon (but not `if x: return`),
-lambdas bound to a name, nested comprehensions with conditions on two levels, and long functions.
+lambdas bound to a name, nested comprehensions with conditions on two levels, long functions, and
+cells of more than 60 lines that are not blank (a script is no cell).
 A table of data may be wider: end the first line of its statement with `# data table`.
 """
-import ast, json, re, sys
+import ast, json, re, sys, tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 COLUMNS = 100
+CELL_LINES = 60 # that are not blank
 # the course up to Stage I, in reading order; its functions have at most 25 lines, others 40
 TO_STAGE_1 = """00_score_on_one_page 01_tasks 02_models 03_rollout 04_evals 05_reinforce 06_train
 07_sft 08_stage1""".split()
@@ -89,6 +91,10 @@ def body_nodes(function):
     body = function.body[1:] if is_text(function.body[0]) else function.body
     return sum(1 for statement in body for _ in ast.walk(statement))
 
+def filled(lines):
+    "How many lines are not blank."
+    return sum(bool(line.strip()) for line in lines)
+
 def outer_functions(tree):
     "The functions of a module and of its classes, not those inside another function."
     queue = list(tree.body)
@@ -119,12 +125,15 @@ def measure(path):
     words, code = parts(path)
     most = 25 if path.stem in COURSE else 40
     page = dict(name=path.stem, words=words, lines=0, wide=0, crowded=0, lambdas=0, two_level=0)
-    page |= dict(long=0, longest=0, body_lines=0, body_nodes=0, faults=[])
+    page |= dict(long=0, longest=0, large=0, body_lines=0, body_nodes=0, faults=[])
     for position, source in code:
         lines, tree = source.split("\n"), ast.parse(source)
-        page["lines"] += sum(bool(line.strip()) for line in lines)
+        page["lines"] += filled(lines)
         kinds = dict(wide=wide_lines(tree, lines), crowded=crowded_lines(tree, lines),
-                     lambdas=named_lambdas(tree), two_level=two_level_conditions(tree), long=[])
+                     lambdas=named_lambdas(tree), two_level=two_level_conditions(tree),
+                     long=[], large=[])
+        if path.suffix == ".ipynb" and filled(lines) > CELL_LINES:
+            kinds["large"].append(1)
         for function in outer_functions(tree):
             length = len(body_lines(function, lines))
             page["longest"] = max(page["longest"], length)
@@ -144,7 +153,7 @@ def density(pages):
 
 def table(pages):
     "The report: a row per page, then the totals."
-    columns = "lines wide crowded lambdas two_level long longest".split()
+    columns = "lines wide crowded lambdas two_level long longest large".split()
     print(f"{'page':22}" + "".join(f"{c:>10}" for c in columns) + f"{'nodes/line':>12}{'words':>8}")
     for page in pages:
         cells = "".join(f"{page[c]:10}" for c in columns)
@@ -184,6 +193,13 @@ def check_itself():
     assert found == ([1], [2, 3], [4, 5]), found
     assert wide_lines(tree, lines) == [7], wide_lines(tree, lines)
     assert [len(body_lines(function, lines)) for function in outer_functions(tree)] == [3]
+    with tempfile.TemporaryDirectory() as folder:
+        page = Path(folder)/"sample.ipynb"
+        def faults(source):
+            cell = {"cell_type": "code", "id": "a", "source": source}
+            page.write_text(json.dumps({"cells": [cell]}), encoding="utf-8")
+            return [text for _, _, text in measure(page)["faults"]]
+        assert faults("x = 1\n\n"*60) == [] and faults("x = 1\n"*61) == ["large: x = 1"]
 
 if __name__ == "__main__":
     check_itself()

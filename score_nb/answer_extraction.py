@@ -31,11 +31,14 @@ _WORD = re.compile(rf"(?<![\\A-Za-z\d\ue000])(?!(?:{'|'.join(_MATHS)})\b)[A-Za-z
 _TEXT = re.compile(r"\\(?:text\w{0,9}|mbox|mathrm|begin|end)\s{0,9}\{[^{}]{0,500}\}")
 
 def _blank(match)->str:
+    "As many characters that stand for nothing (Unicode leaves U+E000 free), so places stay."
     return "\ue000"*len(match[0])
 
 def _words(text:str)->list:
     "The words of prose, as matches: two letters or more, outside formulas and LaTeX's own text."
-    return list(_WORD.finditer(_TEXT.sub(_blank, _FORMULA.sub(_blank, text))))
+    without_formulas = _FORMULA.sub(_blank, text)
+    prose = _TEXT.sub(_blank, without_formulas)
+    return list(_WORD.finditer(prose))
 
 # %% ../nbs/32_answers.ipynb #says-10
 _MONEY = re.compile(r"\b(?:US|CA|AU|HK)\s?(?=\\?\$)|\b(?:Rs\.?|USD|EUR|GBP|INR)\s?(?=[\d\\$])"
@@ -67,18 +70,25 @@ def value_of(
 )->str: # the value as it was written; None if the clause does not begin with one
     "The value a clause begins with, and the words after it only if they change it."
     clause = re.sub(r"\s\(([^()$\\]{1,200})\)", _remark, _MONEY.sub("", clause))
-    if _NO_VALUE.match(clause) or clause.count("{") != clause.count("}"): return None
+    is_whole = clause.count("{") == clause.count("}")
+    if _NO_VALUE.match(clause) or not is_whole: return None
     prose = _words(clause)
-    if not prose: return clause if re.search(r"\w|\\|[^\0-\x7f]", clause) else None
+    if not prose:
+        holds_value = re.search(r"\w|\\|[^\0-\x7f]", clause)
+        return clause if holds_value else None
     start = prose[0].start()
-    start -= len(re.search(r"(?:\b(?:and|or)\s{0,3})?$", clause[:start])[0])
+    joint = re.search(r"(?:\b(?:and|or)\s{0,3})?$", clause[:start]) # 3 or more
+    start -= len(joint[0])
     value, rest = clause[:start], clause[start:]
     begins = re.search(r"[\d$]|\\[a-z([]", value) and re.search(r"[\s,;:/$)\]}*`]$", value)
     if not begins:
-        told = after > 3 and _NOUN.fullmatch(clause)
-        return clause if told or len(prose) <= words and not _STEP.search(clause) else None
+        is_noun = after > 3 and _NOUN.fullmatch(clause)
+        is_short = len(prose) <= words and not _STEP.search(clause)
+        return clause if is_noun or is_short else None
     if _CLAIM.match(rest): return None
-    rest = "" if value.rstrip().endswith(",") else _REMARK.split(rest)[0]
+    if value.rstrip().endswith(","):
+        rest = ""
+    rest = _REMARK.split(rest)[0]
     if len(_words(rest)) > after: return None
     if _CHANGES.match(rest): return value + rest if after > 3 else None
     return value.rstrip(" ,;:/(")
@@ -164,18 +174,21 @@ _JOINT = re.compile(r"(?:\s|\$|\\[()\[\],; ]|\\q?quad|[A-Za-z](?:_\d)?\s?=|and/|
 
 def _in_braces(text:str, start:int):
     "What stands between the brace at `start` and its partner; None if that is missing or far away."
-    depth = 0
-    for i in range(start, min(len(text), start + LONGEST + 2)):
-        if text[i] in "{}" and text[i-1] != "\\":
-            depth += 1 if text[i] == "{" else -1
-            if depth == 0: return text[start+1:i]
+    depth, end = 0, min(len(text), start + LONGEST + 2)
+    for i in range(start, end):
+        is_brace = text[i] in "{}" and text[i-1] != "\\"
+        if not is_brace: continue
+        depth += 1 if text[i] == "{" else -1
+        if depth == 0: return text[start+1:i]
 
 def _boxes(text:str)->list:
     "(start, end, content) of the last boxes, without those that are empty or cut off."
     boxes = []
     for box in list(_BOX.finditer(text))[-MOST:]:
-        content = box[1] or _in_braces(text, box.end()) or ""
-        end = box.end() if box[1] else box.end() + len(content) + 2
+        content, end = box[1], box.end()
+        if not content:
+            content = _in_braces(text, end) or ""
+            end += len(content) + 2
         if content.strip() and not _NO_VALUE.match(content):
             boxes.append((box.start(), end, content.strip()))
     return boxes
@@ -189,7 +202,8 @@ def _last_box(text:str)->tuple:
     while boxes:
         before, end, content = boxes.pop()
         joint = _JOINT.fullmatch(text, end, max(end, start))
-        if not joint or not joint[1]: break
+        is_list = joint and joint[1]
+        if not is_list: break
         if "or" in joint[1]:
             comma = " or "
         start, contents = before, [content] + contents
@@ -210,6 +224,9 @@ _SUBJECT = re.compile(rf"{_SO}(?:the|this|that|it|its|his|her|their|our|total|{_
 _EQUATION = re.compile(rf"{_SO}((?:\$|\\\(|\\\[)?\s?{_NAME}\s?=\s?.{{1,200}})", re.I | re.S)
 _AMOUNT = re.compile(rf"{_FORMULA.pattern}|(?<![\w.])\\?\$?-?\d[\d,]*(?:\.\d+)?")
 _NO_AMOUNT = re.compile(r"\b(?:step|case|least|most|than|over|under|or)\s[*_]{0,2}$", re.I)
+# what may follow the last clause of a text
+_HOPE = re.compile(rf"[.\s*_]{{0,9}}(?:I hope (?:it|this) is correct)?(?:\s|[*_.]|{_TAG}){{0,20}}",
+                   re.I)
 
 def _predicate(
     sentence:str,
@@ -218,31 +235,33 @@ def _predicate(
     "The value after the last *is* of a sentence."
     prose = _FORMULA.sub(_blank, sentence)
     for verb in reversed(list(_VERB.finditer(prose))):
-        value = value_of(sentence[verb.end():], after=9)
-        if value and subject.match(sentence[:verb.start()]): return value
+        before, rest = sentence[:verb.start()], sentence[verb.end():]
+        value = value_of(rest, after=9)
+        if value and subject.match(before): return value
 
 def _only_amount(sentence:str):
     "The one number or formula of a sentence; None if it is a step, a bound or one of several."
     amounts = list(_AMOUNT.finditer(sentence))
     if len(amounts) != 1: return None
-    before, rest = sentence[:amounts[0].start()], sentence[amounts[0].start():]
-    return None if _NO_AMOUNT.search(before) else value_of(rest, after=9)
+    start = amounts[0].start()
+    if _NO_AMOUNT.search(sentence[:start]): return None
+    return value_of(sentence[start:], after=9)
 
 def _closing(text:str):
     "The value that the last sentence gives to something, or a last line in bold type; else None."
     text = re.sub(r"\s{0,9}I hope (?:it|this) is correct.{0,40}", "", text[-LONGEST:]).strip()
     sentence = re.split(r"\n|(?<=[.!?])\s+(?=[A-Z$\\*])", text)[-1]
     bold = re.fullmatch(r"(\*\*|__|`)(.{1,200})\1[.!]?", sentence)
-    clause = _CLAUSE.match(bold[2] if bold else sentence)
-    if not clause or not (bold or _HOPE.fullmatch(sentence, clause.end())): return None
-    equation = _EQUATION.fullmatch(clause[0])
-    value = value_of(clause[0], after=0) if bold else None
+    match = _CLAUSE.match(bold[2] if bold else sentence)
+    if not match: return None
+    is_all = bold or _HOPE.fullmatch(sentence, match.end())
+    if not is_all: return None
+    clause = match[0]
+    value = value_of(clause, after=0) if bold else None
+    equation = _EQUATION.fullmatch(clause)
     if not value and equation:
         value = value_of(equation[1], after=0)
-    return value or _predicate(clause[0], _SUBJECT)
-
-_HOPE = re.compile(rf"[.\s*_]{{0,9}}(?:I hope (?:it|this) is correct)?(?:\s|[*_.]|{_TAG}){{0,20}}",
-                   re.I) # what may follow the end
+    return value or _predicate(clause, _SUBJECT)
 
 # %% ../nbs/32_answers.ipynb #says-22
 _FRAME = re.compile(r"\\(?:(?:text)?color\{\w{1,20}\}|boxed|fbox|framebox|underline|uline|textbf"
@@ -258,25 +277,29 @@ def _unframed(answer:str):
         answer = answer.strip("| ") # the bar of a table; those of |x| are two
     frame = _FRAME.match(answer)
     inner = frame and _in_braces(answer, frame.end())
-    if inner and frame.end() + len(inner) + 2 == len(answer): return _unframed(inner)
-    return None if _NO_VALUE.match(answer) else answer.strip() or None
+    framed = f"{frame[0]}{{{inner}}}" if inner else None
+    if framed == answer: return _unframed(inner)
+    if _NO_VALUE.match(answer): return None
+    return answer.strip() or None
 
 # %% ../nbs/32_answers.ipynb #f45bb00d
 def _stated(text:str, start:int, way:Statement):
     "The value stated from `start` on; None if a question, a denial or other prose stands there."
-    clause = _CLAUSE.match(text, start)
-    if not clause or text.startswith("?", clause.end()): return None
-    clause, closes = clause[0], _HOPE.fullmatch(text, clause.end())
+    match = _CLAUSE.match(text, start)
+    if not match or text.startswith("?", match.end()): return None
+    clause = match[0]
     if clause.count("}") > clause.count("{"):
         clause = clause.removesuffix("}") # \text{Answer: 12}
-    if not (way.sentence and closes) or _NO_VALUE.match(clause):
-        return value_of(clause, way.after, way.words)
-    return (value_of(clause) or _predicate(clause) or _only_amount(clause)
-            or value_of(clause, words=3))
+    is_last = _HOPE.fullmatch(text, match.end())
+    may_be_sentence = way.sentence and is_last and not _NO_VALUE.match(clause)
+    if not may_be_sentence: return value_of(clause, way.after, way.words)
+    value = value_of(clause) or _predicate(clause) or _only_amount(clause)
+    return value or value_of(clause, words=3)
 
 def _bare(text:str):
     "The text, if it is as short as an answer: three words of prose at most. Else None."
-    if len(text) > LONGEST or re.search(r"\\boxed|\\fbox|####|answer", text, re.I): return None
+    tries_to_state = re.search(r"\\boxed|\\fbox|####|answer", text, re.I)
+    if len(text) > LONGEST or tries_to_state: return None
     text = re.sub(rf"(?:\s|{_TAG}){{1,20}}\Z", "", text)
     return text if len(_words(text)) <= 3 else None
 
@@ -288,10 +311,13 @@ def extract_answer(
     lower, openings = text.lower(), []
     for way in STATEMENTS.values():
         if not any(key in lower for key in way.keys): continue
-        found = way.opening.finditer(text)
-        openings += [(m.end(), m.start(), way) for m in found if m.end() > box]
-    for end, start, way in sorted(openings, key=itemgetter(0), reverse=True)[:MOST]:
-        if not _is_meant(text[max(0, start-80):start]): continue
+        for match in way.opening.finditer(text):
+            if match.end() > box:
+                openings.append((match.end(), match.start(), way))
+    openings.sort(key=itemgetter(0), reverse=True)
+    for end, start, way in openings[:MOST]:
+        before = text[max(0, start-80):start]
+        if not _is_meant(before): continue
         value = _stated(text, end, way)
         answer = value and _unframed(value)
         if answer: return answer

@@ -39,21 +39,27 @@ AMOUNTS = frozenset("""
 
 def _is_measure(word):
     "Whether a word is in the list. The case of a single letter counts: m is metre, M is not."
+    if word in MEASURES: return True
     lower = word.lower()
-    return word in MEASURES or len(word) > 1 and bool({lower, lower.removesuffix("s")} & MEASURES)
+    forms = {lower, lower.removesuffix("s")}
+    return len(word) > 1 and bool(forms & MEASURES)
 
 def is_unit(
     words:str, # what follows a number, such as " km/h" or "\\text{ red apples}"
 )->bool:
     "Whether the words name what was measured or counted, and say nothing that changes the number."
     parts = re.findall(r"[A-Za-z]+", re.sub(r"\\[a-z]+", " ", words))
-    counted = parts[:parts.index("of")] if "of" in parts[1:] else parts # cups of flour
+    counted = parts
+    if "of" in parts[1:]: # cups of flour
+        counted = parts[:parts.index("of")]
     nouns = [w for w in counted if w not in BESIDE]
     singular = {w.lower().removesuffix("s") for w in parts}
-    if not nouns or AMOUNTS.intersection(parts) or singular.intersection(NUMBERS): return False
+    changes_number = AMOUNTS.intersection(parts) or singular.intersection(NUMBERS)
+    if not nouns or changes_number: return False
     if all(map(_is_measure, nouns)): return True
-    plural = nouns[-1] in PLURALS or re.fullmatch(r"[A-Za-z]{2,}[^sui]s", nouns[-1])
-    return bool(plural) and all(len(w) > 2 for w in nouns)
+    last = nouns[-1]
+    is_plural = last in PLURALS or re.fullmatch(r"[A-Za-z]{2,}[^sui]s", last)
+    return bool(is_plural) and all(len(w) > 2 for w in nouns)
 
 # %% ../nbs/33_equality.ipynb #cell-8
 _UNITS = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen
@@ -70,13 +76,15 @@ def _whole(words):
     for word in words:
         value, open_place = SMALL.get(word), group % 100
         if value is not None:
-            fits = open_place == 0 or (open_place >= 20 and group % 10 == 0 and value < 10)
+            after_tens = open_place >= 20 and group % 10 == 0 # twenty, and now perhaps five
+            fits = open_place == 0 or after_tens and value < 10
             if not fits: return None
             group += value
         elif word == "hundred" and group:
             group *= 100
         elif word in NUMBERS and group:
-            total, group = total + group*NUMBERS[word], 0
+            total += group*NUMBERS[word]
+            group = 0
         else:
             return None
     return total + group if words else None
@@ -89,18 +97,24 @@ def spoken(
     if len(words) > 1:
         words = ["one" if w in ("a", "an") else w for w in words]
     size = PARTS.get(words[-1].removesuffix("s")) if words else None
-    if size is None or len(words) < 2: return _whole([w for w in words if w != "and"])
+    if size is None or len(words) < 2:
+        return _whole([w for w in words if w != "and"])
+    above, whole = words[:-1], 0
     cut = words.index("and") if "and" in words else 0
-    part = _whole(words[cut + bool(cut):-1])
-    whole = _whole(words[:cut]) if cut else 0
-    return None if part is None or whole is None else whole + Fraction(part, size)
+    if cut: # two and a half
+        whole = _whole(words[:cut])
+        above = words[cut+1:-1]
+    part = _whole(above)
+    if part is None or whole is None: return None
+    return whole + Fraction(part, size)
 
 # %% ../nbs/33_equality.ipynb #7fcd96ce
 def rewriting(
     *pairs, # (pattern, replacement); a replacement is a text or a function of the match
 )->tuple: # of (compiled pattern, replacement)
     "Rules for `respelt`."
-    return tuple((re.compile(pattern), new) for pattern, new in pairs)
+    rules = [(re.compile(pattern), new) for pattern, new in pairs]
+    return tuple(rules)
 
 def respelt(
     text:str,
@@ -115,7 +129,8 @@ def respelt(
 def _script(m):
     "Small raised or lowered digits."
     mark = "_" if "₀" <= m[0][0] <= "₉" else "^"
-    return f"{mark}{{{unicodedata.normalize('NFKC', m[0])}}}".replace("−", "-")
+    digits = unicodedata.normalize("NFKC", m[0]).replace("−", "-")
+    return f"{mark}{{{digits}}}"
 
 def _half(m):
     "A fraction that is one character."
@@ -125,7 +140,8 @@ def _half(m):
 def _in_parts(m):
     "3 tenths, 3 halves."
     size = PARTS.get(m[2].removesuffix("s"))
-    return rf"\frac{{{m[1]}}}{{{size}}}" if size else m[0]
+    if size is None: return m[0]
+    return rf"\frac{{{m[1]}}}{{{size}}}"
 
 _NOTATIONS = rewriting(
     (r"[⁰¹²³⁴-⁹⁺⁻]+|[₀-₉]+", _script),                           # x²
@@ -151,7 +167,9 @@ def _spoken(m):
 
 def _amount(m):
     "2.5 million, with the opening of its \\text if it has one."
-    return f"{Fraction(m[1])*NUMBERS[m[3].lower()]}{m[2] or ''}"
+    size = NUMBERS[m[3].lower()]
+    number = Fraction(m[1])*size
+    return f"{number}{m[2] or ''}"
 
 def _is_greater(sign):
     return sign[:2] in (">", r"\g")
@@ -184,8 +202,10 @@ _WORD_RULES = rewriting(
 # %% ../nbs/33_equality.ipynb #cf59de1b
 def _command(m):
     "A command with its backslash: pi, sqrt, oo. What has one already stays."
-    word = {"infinity": "infty", "inf": "infty", "oo": "infty"}.get(m[1], m[1])
-    return m[0] if word is None else f"\\{word} "
+    word = m[1]
+    if word is None: return m[0]
+    name = "infty" if word in ("infinity", "inf", "oo") else word
+    return f"\\{name} "
 
 _PLAIN_WORDS = ("sqrt|frac|pi|theta|alpha|beta|arcsin|arccos|arctan|sin|cos|tan|cot|sec|csc|log|ln"
                 "|infinity|infty|inf|oo")
@@ -284,7 +304,8 @@ def tidy(
 _GROUPS = re.compile(r"(?:\\\{|[(\[]).*(?:\\\}|[)\]])|(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
 def _ungrouped(m):
     "Digits without their commas; what stands in brackets stays."
-    return m[0].replace(",", "") if m[0][0].isdigit() else m[0]
+    text = m[0]
+    return text.replace(",", "") if text[0].isdigit() else text
 
 def joined(
     answer:str, # tidied
@@ -305,15 +326,19 @@ def _exact(m):
     if m["divisor"]:
         x = x/int(m["divisor"])
     elif m["above"]:
-        x = x + Fraction(int(m["above"]), int(m["below"]))
+        above, below = int(m["above"]), int(m["below"])
+        x = x + Fraction(above, below)
+    exponent = int(m["exponent"] or 0)
     sign = -1 if m["sign"] == "-" else 1
-    return sign*x*Fraction(10)**int(m["exponent"] or 0)
+    return sign*x*Fraction(10)**exponent
 
 def _repeating(sign, whole, fixed, repeated):
-    "The fraction that 0.1\\overline{6} is."
-    start, all_digits = int(whole + fixed or 0), int(whole + fixed + repeated)
-    size = 10**len(fixed)*(10**len(repeated) - 1)
-    return Fraction(all_digits - start, size)*(-1 if sign else 1)
+    "The fraction that 0.1\\overline{6} is: (16 - 1)/90."
+    start = int(whole + fixed or 0)
+    all_digits = int(whole + fixed + repeated)
+    nines = 10**len(repeated) - 1
+    value = Fraction(all_digits - start, 10**len(fixed)*nines)
+    return -value if sign else value
 
 def plain_number(
     answer:str, # tidied
@@ -323,7 +348,8 @@ def plain_number(
     repeating = _REPEATING.fullmatch(text)
     if repeating: return _repeating(*repeating.groups()), False
     plain = _PLAIN.fullmatch(text)
-    if not plain or not (plain["whole"] or plain["above"]): return None
+    has_digits = plain and (plain["whole"] or plain["above"])
+    if not has_digits: return None
     try:
         return _exact(plain), bool(plain["percent"])
     except (ValueError, ZeroDivisionError):
@@ -336,8 +362,8 @@ def same_number(
 )->bool:
     "Whether two numbers are exactly equal; 50% is 50, and it is 0.5."
     (x, x_percent), (y, y_percent) = x, y
-    if x_percent == y_percent: return x == y
-    return x == y or (x == 100*y if x_percent else 100*x == y)
+    if x == y or x_percent == y_percent: return x == y
+    return x == 100*y if x_percent else 100*x == y
 
 # %% ../nbs/33_equality.ipynb #cell-21
 @dataclass(frozen=True)
@@ -398,41 +424,47 @@ def form_of(
         pieces, found = split(text, marks)
         if found: return _parted(kind, text, pieces, found)
     if _PLUS_MINUS.search(text): return _two_values(text)
-    matrix, based = _MATRIX.fullmatch(text), _BASE.fullmatch(_bare(text))
+    matrix = _MATRIX.fullmatch(text)
     if matrix: return _matrix(text, matrix[1])
+    based = _BASE.fullmatch(_bare(text))
     if based: return _based(text, *based.groups())
     inside = _BRACKETS.fullmatch(text)
-    enclosed = inside and all(depth for _, depth in _depths(text[:-1])) # (1,2), not (1)(2)
-    if enclosed: return _bracketed(text, *inside.groups())
+    if inside:
+        depths = [depth for _, depth in _depths(text[:-1])]
+        if all(depths): return _bracketed(text, *inside.groups()) # (1,2), not (1)(2)
     return Form("words" if r"\text{" in text else "value", _bare(text))
 
 def _parted(kind, text, pieces, found):
     "A list, relation, union or ratio. The members of a list in a list are members."
-    parts = tuple(form_of(p) for p in pieces if p or kind != "list")
-    if kind != "list": return Form(kind, _bare(text), parts, found)
+    if kind != "list":
+        return Form(kind, _bare(text), tuple(map(form_of, pieces)), found)
     members = []
-    for part in parts:
+    for part in map(form_of, filter(None, pieces)):
         members += part.parts if part.kind == "list" else [part]
     if len(members) == 1: return members[0]
     return Form("list", _bare(text), tuple(members))
 
 def _two_values(text):
     "What \\pm and \\mp stand for: the upper signs, then the lower ones."
-    upper, lower = (_PLUS_MINUS.sub(lambda m: _EITHER[m[0]][i], text) for i in (0, 1))
-    return Form("list", _bare(text), (form_of(upper), form_of(lower)))
+    def with_sign(which):
+        return form_of(_PLUS_MINUS.sub(lambda m: _EITHER[m[0]][which], text))
+    return Form("list", _bare(text), (with_sign(0), with_sign(1)))
 
 def _matrix(text, inner):
-    rows = [row.split("&") for row in inner.split(r"\\") if row.strip()]
-    entries = tuple(form_of(entry.strip()) for row in rows for entry in row)
-    return Form("matrix", _bare(text), entries, (len(rows),))
+    rows = [row for row in inner.split(r"\\") if row.strip()]
+    entries = [entry.strip() for row in rows for entry in row.split("&")]
+    return Form("matrix", _bare(text), tuple(map(form_of, entries)), (len(rows),))
 
 def _based(text, digits, base):
-    return Form("base", _bare(text), marks=(digits, str(spoken(base) or base))) # 101_{two}
+    base = str(spoken(base) or base) # 101_{two}
+    return Form("base", _bare(text), marks=(digits, base))
 
 def _bracketed(text, left, inner, right):
     form, marks = form_of(inner.strip()), (left, right)
     several = form.kind == "list"
-    if left == r"\{": return Form("set", _bare(text), form.parts if several else (form,), marks)
+    if left == r"\{":
+        members = form.parts if several else (form,)
+        return Form("set", _bare(text), members, marks)
     if several: return Form("bracket", _bare(text), form.parts, marks)
     return form if marks == ("(", ")") else Form("value", _bare(text))
 
@@ -450,25 +482,31 @@ def is_name(
     form:Form,
 )->bool:
     "Whether a text only names something: x, AB, f(2), x_1, \\theta."
-    if form.kind not in ("value", "words", "base") or form.text in ("", "e", "i"): return False
+    may_name = form.kind in ("value", "words", "base")
+    if not may_name or form.text in ("", "e", "i"): return False
     return bool(_NAME.fullmatch(form.text))
 
 def unknowns(
     text:str, # tidied
 )->set:
     "The letters of a text, Latin and Greek, without the names of commands and the numbers e and i."
-    letters = re.findall(r"\\[a-zA-Z]+|[A-Za-z]", text)
-    return {x for x in letters if x.removeprefix("\\") in GREEK or len(x) == 1 and x not in "ei"}
+    found = set(re.findall(r"\\[a-zA-Z]+|[A-Za-z]", text))
+    greek = {x for x in found if x.removeprefix("\\") in GREEK}
+    latin = {x for x in found if len(x) == 1 and x not in "ei"}
+    return greek | latin
 
 def unnamed(
     form:Form,
 )->tuple: # (the name, the form of its value); (None, the form itself) if it names nothing
     "Takes *name = value* apart, also when it is turned or ends a chain, and *name in set*."
-    if form.kind != "relation" or not set(form.marks) <= {"=", r"\in"}: return None, form
-    first, last = form.parts[0], form.parts[-1]
+    may_name = form.kind == "relation" and set(form.marks) <= {"=", r"\in"}
+    if not may_name: return None, form
+    first, *_, last = form.parts
     if _names_value(first): return first.text, last
-    is_turned = form.marks == ("=",) and is_name(last) and not unknowns(first.text) # 7 = x
-    return (last.text, first) if is_turned else (None, form)
+    is_equation = form.marks == ("=",)
+    if is_equation and is_name(last) and not unknowns(first.text): # 7 = x
+        return last.text, first
+    return None, form
 
 def _names_value(form):
     "Whether a text names a number, \\cos A and [ABC] among them, or the point (x, y)."
@@ -482,21 +520,22 @@ _BELOW_ALL, _ABOVE_ALL = Form("value", r"-\infty"), Form("value", r"\infty")
 
 def turned(form:Form)->Form:
     "A relation read from right to left."
-    marks = tuple(_TURNED.get(m, m) for m in form.marks[::-1])
+    backwards = reversed(form.marks)
+    marks = tuple(_TURNED.get(mark, mark) for mark in backwards)
     return Form("relation", form.text, form.parts[::-1], marks)
 
 def _all_but(form, value):
     "All numbers but one, as two intervals."
-    sides = (_BELOW_ALL, value), (value, _ABOVE_ALL)
-    return Form("union", form.text,
-                tuple(Form("bracket", form.text, side, ("(", ")")) for side in sides))
+    below = Form("bracket", form.text, (_BELOW_ALL, value), ("(", ")"))
+    above = Form("bracket", form.text, (value, _ABOVE_ALL), ("(", ")"))
+    return Form("union", form.text, (below, above))
 
 def _two_sided(form):
     "The sides and signs of x < 2 as those of -\\infty < x < 2; of 1 < x < 2 as they are."
-    sides, marks = list(form.parts), list(form.marks)
+    sides, marks = form.parts, form.marks
     if len(sides) != 2: return sides, marks
-    if is_name(sides[0]): return [_BELOW_ALL, *sides], ["<", *marks]
-    return [*sides, _ABOVE_ALL], [*marks, "<"]
+    if is_name(sides[0]): return (_BELOW_ALL, *sides), ("<", *marks)
+    return (*sides, _ABOVE_ALL), (*marks, "<")
 
 def as_interval(
     form:Form,
@@ -506,16 +545,18 @@ def as_interval(
         parts = tuple(map(as_interval, form.parts))
         return Form("union", form.text, parts) if all(parts) else None
     if form.kind != "relation": return None
-    if form.marks == (r"\ne",) and is_name(form.parts[0]): return _all_but(form, form.parts[1])
-    if not set(form.marks) <= set(_TURNED): return None
+    first, second, *_ = form.parts
+    if form.marks == (r"\ne",) and is_name(first): return _all_but(form, second)
+    if not _TURNED.keys() >= set(form.marks): return None
     falls = form.marks[0] in (">", r"\ge")
     sides, marks = _two_sided(turned(form) if falls else form)
-    if len(sides) != 3 or not set(marks) <= set(_END): return None
+    rises = _END.keys() >= set(marks)
+    if len(sides) != 3 or not rises: return None
     left, middle, right = sides
     outer = unknowns(f"{left.text} {right.text}")
     if not is_name(middle) or unknowns(middle.text) & outer: return None
-    ends = _END[marks[0]][0], _END[marks[1]][1]
-    return Form("bracket", form.text, (left, right), ends)
+    opening, closing = (_END[mark] for mark in marks)
+    return Form("bracket", form.text, (left, right), (opening[0], closing[1]))
 
 # %% ../nbs/33_equality.ipynb #97f11bb5
 _NO_FORMULA = re.compile(r"\\infty|\\emptyset|\\text|\d_\{|\\l?dots")
@@ -530,8 +571,8 @@ class QuickJudge:
         if a == b: return True
         x, y = plain_number(a), plain_number(b)
         if x and y: return same_number(x, y)
-        if _NO_FORMULA.search(a + " " + b) or unknowns(a) != unknowns(b): return False
-        return None
+        no_formula = _NO_FORMULA.search(f"{a} {b}")
+        return False if no_formula or unknowns(a) != unknowns(b) else None
 
     def equation(self,
         a:Form, # an equation or inequality of the reference
@@ -571,19 +612,26 @@ def _words(text, other):
 def _is_solution(form):
     "Whether a value may stand for an equation: x = 5, f(x) = 2x, but not y = 2x."
     name, value = unnamed(form)
-    return name.endswith(")") or r"\in" in form.marks or not unknowns(value.text)
+    if name.endswith(")") or r"\in" in form.marks: return True
+    return not unknowns(value.text)
 
 def _is_calculation(form):
-    return set(form.marks) == {"="} and not unknowns(form.text)
+    only_equal_signs = set(form.marks) == {"="}
+    return only_equal_signs and not unknowns(form.text)
 
 def _steps(form, judge):
     "Whether the steps of a chain of equations are true; those with unknowns in them are not asked."
-    numbers = [p.text for p in form.parts if not is_name(p) and not unknowns(p.text)]
-    return all_of(judge.value(numbers[-1], p, worked=False) for p in numbers[:-1])
+    texts = [part.text for part in form.parts if not is_name(part)]
+    numbers = [text for text in texts if not unknowns(text)]
+    return all_of(judge.value(numbers[-1], number, worked=False) for number in numbers[:-1])
 
 def _as_intervals(a, b):
-    if a.kind in ("bracket", "union"): return a, as_interval(b) or b
-    if b.kind in ("bracket", "union"): return as_interval(a) or a, b
+    "Both as they are; but where one is an interval, a solved inequality as one, too."
+    intervals = "bracket", "union"
+    if a.kind in intervals:
+        b = as_interval(b) or b
+    elif b.kind in intervals:
+        a = as_interval(a) or a
     return a, b
 
 # %% ../nbs/33_equality.ipynb #cell-29
@@ -600,28 +648,34 @@ def same_form(
     judge, # decides on two values and on two equations: `QuickJudge` or `formulas.ExactJudge`
 ): # True, False or None (not decided)
     "Whether an answer says what the reference says, in a form that it accepts; part by part."
-    if a.text == b.text or _words(a.text, b.text) == _words(b.text, a.text): return True
-    (a_name, a_value), (b_name, b_value) = unnamed(a), unnamed(b)
+    if a.text == b.text: return True
+    if _words(a.text, b.text) == _words(b.text, a.text): return True
+    a_name, a_value = unnamed(a)
+    b_name, b_value = unnamed(b)
     if b_name and (b_name == a_name or a.kind != "relation"): # x = 5 for 5
         same = same_form(a_value, b_value, judge)
         return all_of((same, _steps(b, judge)))
     if a_name and b.kind != "relation" and _is_solution(a): # 5 for x = 5
         return same_form(a_value, b, judge)
-    if b.kind == "relation" and a.kind == "value" and _is_calculation(b): # 4^2 = 16 for 16
+    value_for_relation = a.kind == "value" and b.kind == "relation"
+    if value_for_relation and _is_calculation(b): # 4^2 = 16 for 16
         same = same_form(a, b.parts[-1], judge)
         return all_of((same, _steps(b, judge)))
     a = a_value if r"\in" in a.marks else a
     b = b_value if r"\in" in b.marks else b
     a, b = _as_intervals(a, b)
-    if b.kind in ACCEPTED[a.kind]: return _COMPARE[a.kind](a, b, judge)
+    if b.kind in ACCEPTED[a.kind]:
+        compare = _COMPARE[a.kind]
+        return compare(a, b, judge)
     return "list" in (a.kind, b.kind) and _one_in_two_spellings(a, b, judge)
 
 def _one_in_two_spellings(a, b, judge):
     "Whether a list says one thing in several spellings, as 3/2 or 1.5, and the other form says it."
     many = a.parts if a.kind == "list" else b.parts
-    pairs = [(x, b) if a.kind == "list" else (a, x) for x in many]
-    if len({x.text for x in many}) < len(many): return False
-    return all_of(same_form(x, y, judge) for x, y in pairs)
+    texts = [x.text for x in many]
+    if len(set(texts)) < len(texts): return False
+    if a.kind == "list": return all_of(same_form(x, b, judge) for x in many)
+    return all_of(same_form(a, x, judge) for x in many)
 
 # %% ../nbs/33_equality.ipynb #70089d97
 def _values(a, b, judge):
@@ -632,13 +686,16 @@ def _different(a, b, judge):
 
 def _bases(a, b, judge):
     "Numbers in a base; the answer may leave the base out."
-    return a.marks == b.marks if b.kind == "base" else a.marks[0] == b.text
+    digits, _ = a.marks
+    return a.marks == b.marks if b.kind == "base" else digits == b.text
 
 _COMPARE |= {"value": _values, "words": _different, "base": _bases}
 
 # %% ../nbs/33_equality.ipynb #cell-30
 def _pairwise(a, b, judge):
-    return len(a) == len(b) and all_of(same_form(x, y, judge) for x, y in zip(a, b))
+    "Two sequences of parts, each part with that in its place."
+    if len(a) != len(b): return False
+    return all_of(same_form(x, y, judge) for x, y in zip(a, b))
 
 def _unordered(a, b, judge):
     "Two lists in any order; what stands twice in one stands twice in the other."
@@ -655,23 +712,26 @@ def _unordered(a, b, judge):
     return None if undecided else True
 
 def _lists(a, b, judge):
-    if b.kind == "bracket": return b.marks == ("(", ")") and _pairwise(a.parts, b.parts, judge)
-    return _unordered(a.parts, b.parts, judge)
+    if b.kind != "bracket": return _unordered(a.parts, b.parts, judge)
+    is_round = b.marks == ("(", ")")
+    return is_round and _pairwise(a.parts, b.parts, judge)
 
 def _sets(a, b, judge):
     "Two sets: each element of one is in the other, how often does not matter."
     if b.kind == "list": return _unordered(a.parts, b.parts, judge)
-    found = [any_of(same_form(x, y, judge) for y in b.parts) for x in a.parts]
-    wanted = [any_of(same_form(x, y, judge) for x in a.parts) for y in b.parts]
-    return all_of(found + wanted)
+    def is_found(x):
+        return any_of(same_form(x, y, judge) for y in b.parts)
+    def is_wanted(y):
+        return any_of(same_form(x, y, judge) for x in a.parts)
+    return all_of([*map(is_found, a.parts), *map(is_wanted, b.parts)])
 
 _COMPARE |= {"list": _lists, "set": _sets}
 
 # %% ../nbs/33_equality.ipynb #39c913ee
 def _brackets(a, b, judge):
     "Points and intervals; a point may come without its brackets."
-    point = a.marks == ("(", ")") and r"\infty" not in a.text
-    fits = point if b.kind == "list" else a.marks == b.marks
+    is_point = a.marks == ("(", ")") and r"\infty" not in a.text
+    fits = is_point if b.kind == "list" else a.marks == b.marks
     return fits and _pairwise(a.parts, b.parts, judge)
 
 def _unions(a, b, judge):
@@ -680,34 +740,38 @@ def _unions(a, b, judge):
 def _relations(a, b, judge):
     "The same sides in either order, or one equation up to a factor; solved if the reference is."
     if as_interval(a) and not as_interval(b): return False
-    ways = [x for x in (b, turned(b)) if x.marks == a.marks]
-    verdicts = [_pairwise(a.parts, x.parts, judge) for x in ways]
-    if len(a.parts) == 2 and unknowns(a.text) == unknowns(b.text) != set():
-        verdicts += [judge.equation(a, x) for x in ways]
+    ways = [way for way in (b, turned(b)) if way.marks == a.marks]
+    verdicts = [_pairwise(a.parts, way.parts, judge) for way in ways]
+    letters = unknowns(a.text)
+    if len(a.parts) == 2 and letters and letters == unknowns(b.text):
+        verdicts += [judge.equation(a, way) for way in ways]
     return any_of(verdicts)
 
 _COMPARE |= {"bracket": _brackets, "union": _unions, "relation": _relations}
 
 # %% ../nbs/33_equality.ipynb #4892c9bb
 def _ordered(a, b, judge):
-    return a.marks == b.marks and _pairwise(a.parts, b.parts, judge)
+    if a.marks != b.marks: return False
+    return _pairwise(a.parts, b.parts, judge)
 
 def _matrices(a, b, judge):
     "Row by row; a column or row may come as a point, and a matrix as [[1, 2], [3, 4]]."
     if b.kind == "matrix": return _ordered(a, b, judge)
+    rows, = a.marks
     if b.marks == ("(", ")"):
-        is_vector = a.marks[0] in (1, len(a.parts))
+        is_vector = rows in (1, len(a.parts))
         return is_vector and _pairwise(a.parts, b.parts, judge)
+    if rows != len(b.parts): return False
     entries = []
     for row in b.parts:
         entries += row.parts if row.kind == "bracket" else [row]
-    return a.marks == (len(b.parts),) and _pairwise(a.parts, entries, judge)
+    return _pairwise(a.parts, entries, judge)
 
 def _ratios(a, b, judge):
     "3:4, or the fraction 3/4."
     if b.kind == "ratio": return _ordered(a, b, judge)
     if len(a.parts) != 2: return False
-    above, below = (part.text for part in a.parts)
+    above, below = [part.text for part in a.parts]
     return judge.value(rf"\frac{{{above}}}{{{below}}}", b.text)
 
 _COMPARE |= {"matrix": _matrices, "ratio": _ratios}
@@ -720,8 +784,9 @@ def formulas(
     question:str,
 )->list: # of str
     "Every formula of a question, as it stands between its dollar signs or brackets."
-    found = (m[m.lastindex].strip(" \n.,;:?") for m in _FORMULA.finditer(question))
-    return [f for f in dict.fromkeys(found) if f]
+    found = [m[m.lastindex] for m in _FORMULA.finditer(question)]
+    texts = dict.fromkeys(text.strip(" \n.,;:?") for text in found)
+    return [text for text in texts if text]
 
 # %% ../nbs/33_equality.ipynb #711c0d9b
 _OPERAND = r"(\d+|[a-zA-Z]|\\pi|\\sqrt\{[^{}]*\}|\([^()]*\))"
@@ -733,15 +798,18 @@ def _fraction(m):
 def _spelt(form):
     "One text for all spellings of a form; a decimal and a fraction stay two."
     number = plain_number(form.text)
-    if number and not re.search(r"frac|/|10\^", form.text): return str(number[0])
+    is_decimal = number and not re.search(r"frac|/|10\^", form.text)
+    if is_decimal: return str(number[0])
     return _DIVISION.sub(_fraction, form.text).replace(r"\times", r"\cdot")
 
 @lru_cache(64)
 def _copies(question):
     "The formulas of a question, their sides and members, each in one spelling."
-    whole = [form_of(joined(tidy(f))) for f in formulas(question)]
-    parts = [part for form in whole if form.kind in ("relation", "list") for part in form.parts]
-    return frozenset(map(_spelt, whole + parts))
+    forms = [form_of(joined(tidy(formula))) for formula in formulas(question)]
+    for form in forms.copy():
+        if form.kind in ("relation", "list"):
+            forms += form.parts
+    return frozenset(map(_spelt, forms))
 
 def is_copy(
     a:Form, # of the reference
@@ -764,14 +832,17 @@ def judged(
     "The verdict of a judge on an answer, in whichever reading of its commas fits the reference."
     a, b = tidy(a), tidy(b)
     if not a or not b: return False
-    answers, chosen = [joined(b), b], _CHOICE.fullmatch(b)
+    answers = [joined(b), b]
+    chosen = _CHOICE.fullmatch(b)
     if chosen: # (C) 12 is C, and it is 12
         answers += chosen.groups()
     readings = dict.fromkeys((x, y) for x in (joined(a), a) for y in answers)
-    verdict = any_of(same_form(form_of(x), form_of(y), judge) for x, y in readings)
+    def same(x, y):
+        return same_form(form_of(x), form_of(y), judge)
+    verdict = any_of(same(x, y) for x, y in readings)
     if verdict is False or not question: return verdict
-    copied = is_copy(form_of(joined(a)), form_of(joined(b)), question)
-    return False if copied else verdict
+    reference, answer = form_of(joined(a)), form_of(joined(b))
+    return False if is_copy(reference, answer, question) else verdict
 
 def quick_equal(
     a:str, # the reference, in LaTeX or plain

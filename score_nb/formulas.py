@@ -36,8 +36,12 @@ def _constant(tree):
 
 def _distinct_terms(tree):
     "Whether no two terms of a sum could be added: 1 + \\sqrt2, but not 1 + 2 or k + 3k."
-    simple = [term.func(*term.args) if term.args else term for term in tree.args]
-    kinds = [t.as_coeff_Mul()[1] for term in simple for t in Add.make_args(term)]
+    kinds = []
+    for term in tree.args:
+        simple = term.func(*term.args) if term.args else term
+        for part in Add.make_args(simple):
+            coefficient, kind = part.as_coeff_Mul()
+            kinds.append(kind)
     return len(kinds) == len(set(kinds))
 
 # %% ../nbs/34_formulas.ipynb #b85c78ba
@@ -46,29 +50,35 @@ def _is_inverse(tree):
 
 def _written(args):
     "The factors of a product, without the 1 above the line of 1/x."
-    return args[1:] if len(args) == 2 and args[0] == 1 and _is_inverse(args[1]) else args
+    if len(args) != 2: return args
+    first, second = args
+    return (second,) if first == 1 and _is_inverse(second) else args
 
 def _factors(tree):
     "The factors above and below the line of a product."
-    above, below, nodes = [], [], [(tree, True)]
+    found = {"above": [], "below": []}
+    other_side = {"above": "below", "below": "above"}
+    nodes = [(tree, "above")]
     while nodes:
-        node, up = nodes.pop()
+        node, side = nodes.pop()
         if node.is_Mul:
-            nodes += [(f, up) for f in _written(node.args)]
+            nodes += [(factor, side) for factor in _written(node.args)]
         elif _is_inverse(node):
-            nodes.append((node.args[0], not up))
+            nodes.append((node.args[0], other_side[side]))
         else:
-            (above if up else below).append(node)
-    return above, below
+            found[side].append(node)
+    return found["above"], found["below"]
 
 def _single_factors(factors):
     "Whether no two factors could be multiplied: 2\\sqrt3 x, but not 2·3, \\sqrt2\\sqrt3 or x·x."
+    powers = [f for f in factors if f.is_Pow]
     bases = [f.args[0] if f.is_Pow else f for f in factors]
     literals = [f for f in factors if _literal(f) and f != -1]
-    roots = [f for f in factors if f.is_Pow and _literal(f.args[0])]
-    sums = [b for b in bases if b.is_Add and _constant(b)]
-    symbols = [b for b in bases if b.is_Symbol]
-    return max(map(len, (literals, roots, sums))) <= 1 and len(symbols) == len(set(symbols))
+    roots = [power for power in powers if _literal(power.args[0])]
+    sums = [base for base in bases if base.is_Add and _constant(base)]
+    if max(len(literals), len(roots), len(sums)) > 1: return False
+    symbols = [base for base in bases if base.is_Symbol]
+    return len(symbols) == len(set(symbols))
 
 # %% ../nbs/34_formulas.ipynb #cell-9
 ARITHMETIC = frozenset("""
@@ -77,16 +87,24 @@ ARITHMETIC = frozenset("""
 TRIGONOMETRY = frozenset("sin cos tan cot sec csc asin acos atan exp".split())
 
 def _is_whole_power(tree):
-    return tree.is_Pow and tree.args[1].is_Integer and tree.args[1] > 1
+    if not tree.is_Pow: return False
+    _, exponent = tree.args
+    return exponent.is_Integer and exponent > 1
+
+def _simplifies(number, exponent):
+    "Whether a power of a whole number comes to something simpler, as the root of 4 or of 12 does."
+    return number != 1 and not Pow(Integer(number), exponent).is_Pow
 
 def _simple_power(base, exponent):
     "Whether a power is one of an unknown, of \\pi, e or a function, or a root in lowest terms."
     if exponent == -1 or not _literal(exponent): return True
-    if exponent in (0, 1) or exponent.is_Integer and _is_whole_power(base): return False
-    if exponent.is_Integer: return not _constant(base) or base.is_NumberSymbol or base.is_Function
+    if exponent in (0, 1): return False
+    if exponent.is_Integer:
+        if _is_whole_power(base): return False
+        return not _constant(base) or base.is_NumberSymbol or base.is_Function
     if not _literal(base): return True
     if not base.is_Rational or base <= 0: return False
-    return all(n == 1 or Pow(Integer(n), exponent).is_Pow for n in (base.p, base.q))
+    return not _simplifies(base.p, exponent) and not _simplifies(base.q, exponent)
 
 def worked_out(
     tree, # as `read` returns it
@@ -106,12 +124,14 @@ def factors(
     tree, # as `read` returns it
 )->int:
     "How many factors with unknowns a polynomial is written in; 0 without a sum among them."
-    divided = any(power.args[1] == -1 for power in tree.atoms(Pow))
+    divided = any(map(_is_inverse, tree.atoms(Pow)))
     if divided or not tree.is_polynomial(): return 0
     above, _ = _factors(tree)
-    bases = [(f.args if f.is_Pow else (f, 1)) for f in above if f.free_symbols]
-    count = sum(int(n) for _, n in bases)
-    return count if count > 1 and any(b.is_Add for b, _ in bases) else 0
+    unknown = [factor for factor in above if factor.free_symbols]
+    powers = [factor.args if factor.is_Pow else (factor, 1) for factor in unknown]
+    count = sum(int(exponent) for _, exponent in powers)
+    has_sum = any(base.is_Add for base, _ in powers)
+    return count if count > 1 and has_sum else 0
 
 # %% ../nbs/34_formulas.ipynb #cell-15
 DIGITS = 50 # that are calculated; the first forty must agree
@@ -128,13 +148,16 @@ def evaluated(tree):
 def _values(tree, symbols):
     "The values at `POINTS`; a number has one value."
     if not symbols: return [tree.evalf(DIGITS)]
-    def place(point):
-        return {s: Rational(point[i % 3]) + i//3 for i, s in enumerate(symbols)}
-    return [tree.xreplace(place(point)).evalf(DIGITS) for point in POINTS]
+    def value_at(point):
+        place = {s: Rational(point[i % 3]) + i//3 for i, s in enumerate(symbols)}
+        return tree.xreplace(place).evalf(DIGITS)
+    return list(map(value_at, POINTS))
 
 def _near(u, v):
+    "Whether two numbers agree to forty figures."
     if not (u.is_number and v.is_number and u.is_finite and v.is_finite): return False
-    return bool(abs(u - v) <= Rational(1, 10**40)*max(abs(u), abs(v)))
+    size = max(abs(u), abs(v))
+    return bool(abs(u - v) <= Rational(1, 10**40)*size)
 
 def equal(
     x, # sympy tree
@@ -143,7 +166,8 @@ def equal(
     "Fractions exactly; other numbers to 40 figures, whatever their size; formulas so at `POINTS`."
     x, y = evaluated(x), evaluated(y)
     if x == y: return True
-    if x.free_symbols != y.free_symbols or x.is_Rational and y.is_Rational: return False
+    fractions = x.is_Rational and y.is_Rational
+    if fractions or x.free_symbols != y.free_symbols: return False
     symbols = sorted(x.free_symbols, key=str)
     return all(map(_near, _values(x, symbols), _values(y, symbols)))
 
@@ -157,10 +181,12 @@ def proportional(
     x, y = evaluated(x), evaluated(y)
     symbols = sorted(x.free_symbols, key=str)
     if not symbols or x.free_symbols != y.free_symbols: return False
-    pairs = list(zip(_values(x, symbols), _values(y, symbols)))
-    if any(u == 0 or v == 0 for u, v in pairs): return False
-    ratios = [u/v for u, v in pairs]
-    return all(_near(r, ratios[0]) for r in ratios) and (not positive or bool(ratios[0] > 0))
+    above, below = _values(x, symbols), _values(y, symbols)
+    if 0 in above or 0 in below: return False
+    ratios = [u/v for u, v in zip(above, below)]
+    first = ratios[0]
+    if not all(_near(ratio, first) for ratio in ratios): return False
+    return not positive or bool(first > 0)
 
 # %% ../nbs/34_formulas.ipynb #0edf8e6e
 def rounded(
@@ -168,11 +194,15 @@ def rounded(
     text:str, # the answer
 )->bool:
     "Whether an irrational reference rounds to the answer, a decimal of six figures or more."
-    m = re.fullmatch(r"-?(\d*)\.(\d+)", text)
-    if not m or len((m[1] + m[2]).lstrip("0")) < 6: return False
+    decimal = re.fullmatch(r"-?(\d*)\.(\d+)", text)
+    if not decimal: return False
+    whole, places = decimal.groups()
+    figures = (whole + places).lstrip("0")
+    if len(figures) < 6: return False
     x = evaluated(x)
     if x.free_symbols or x.is_Rational or not x.is_real: return False
-    return bool(abs(x.evalf(DIGITS) - Rational(text)) <= Rational(1, 2*10**len(m[2])))
+    error = abs(x.evalf(DIGITS) - Rational(text))
+    return bool(error <= Rational(1, 2*10**len(places)))
 
 # %% ../nbs/34_formulas.ipynb #cell-17
 class ExactJudge(QuickJudge):
@@ -185,13 +215,19 @@ class ExactJudge(QuickJudge):
         except Exception:
             return False # one of them is no formula, and they are not spelt alike
         if worked and worked_out(x) and not worked_out(y): return False
-        return factors(y) >= factors(x) and (equal(x, y) or rounded(x, b))
+        if factors(y) < factors(x): return False
+        return equal(x, y) or rounded(x, b)
+
     def equation(self, a, b):
+        def difference(form):
+            left, right = (read(side.text) for side in form.parts)
+            return left - right
         try:
-            x, y = (read(f.parts[0].text) - read(f.parts[1].text) for f in (a, b))
+            x, y = difference(a), difference(b)
         except Exception:
             return False
-        return proportional(x, y, positive=a.marks[0] not in ("=", r"\ne"))
+        is_equation = a.marks[0] in ("=", r"\ne")
+        return proportional(x, y, positive=not is_equation)
 
 def same_answer(
     a:str, # the reference, in LaTeX or plain

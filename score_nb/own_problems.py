@@ -608,6 +608,7 @@ def read_source(
     except OSError as e:
         reason = e.strerror
     raise SettingError("grader", grader, f"cannot be read ({reason}); mend the file")
+
 class FileGrader:
     "`FILE.py:FUNCTION` as the `right` of a `Grader`. Raises `SettingError` if it cannot be used."
     def __init__(self,

@@ -133,9 +133,9 @@ _GOES_ON = re.compile(r"[\s)\]}#]|(?:else|finally)\s*:|(?:elif|except)\b.*:|$")
 def _paragraphs(text:str)->list:
     "A text cut at every line that may begin a statement."
     lines, cut = text.split("\n"), []
-    for i, line in enumerate(lines):
-        goes_on = i and (_GOES_ON.match(line) or lines[i-1].startswith("@"))
-        if goes_on:
+    for line in lines:
+        decorated = cut and cut[-1][-1].startswith("@")
+        if cut and (decorated or _GOES_ON.match(line)):
             cut[-1].append(line)
         else:
             cut.append([line])
@@ -177,8 +177,11 @@ def _closing(text:str, first, later:list, parse):
     "The fence that ends a block: the first that leaves Python in it, or else the first."
     closes = None
     for fence in later:
-        if not fence[2].startswith(first[2]) or fence[3].strip(): continue
+        mark, after = fence[2], fence[3]
+        may_close = mark.startswith(first[2]) and not after.strip()
+        if not may_close: continue
         closes = closes or fence
+        if parse.budget < 0: break # from here on it refuses everything
         inside = text[first.end() + 1:fence.end(1)]
         if parse(textwrap.dedent(inside)) is not None: return fence
     return closes
@@ -188,14 +191,16 @@ def pieces(
     parse,    # a `Parser`
 )->list: # of texts
     "What stands outside of fences, as one text, and then each block."
-    fences, blocks, outside, at = list(_FENCE.finditer(text)), [], "", 0
+    fences = list(_FENCE.finditer(text))
+    blocks, outside, at = [], "", 0
     for i, first in enumerate(fences):
         if first.start() < at: continue # within the block before
-        end = _closing(text, first, fences[i+1:i+100], parse)
-        block_end, next_at = (end.end(1), end.end()) if end else (len(text), len(text))
         outside += text[at:first.end(1)] + "\n"
+        later = fences[i+1:i+100]
+        end = _closing(text, first, later, parse)
+        block_end = end.end(1) if end else len(text)
         blocks.append(text[first.end() + 1:block_end])
-        at = next_at
+        at = end.end() if end else len(text)
     return [outside + text[at:], *blocks]
 
 # %% ../nbs/38_programs.ipynb #marks
@@ -236,12 +241,15 @@ def _split(part:Code)->list:
     rows = [] # of (first line, last line, statements)
     for node in part.body:
         decorators = getattr(node, "decorator_list", ())
-        start, body = min(n.lineno for n in (node, *decorators)), []
+        start = min(n.lineno for n in (node, *decorators))
+        body = []
         if rows and start <= rows[-1][1]:
             start, _, body = rows.pop()
         rows.append((start, node.end_lineno, [*body, node]))
     lines = part.source.split("\n")
-    return [Code("\n".join(lines[start-1:end]), body) for start, end, body in rows]
+    def code(start, end, body):
+        return Code("\n".join(lines[start-1:end]), body)
+    return [code(*row) for row in rows]
 
 def _all(parts)->list:
     "The statements of several parts."
@@ -257,16 +265,19 @@ def needed(
     while True:
         body = _all([*taken, *parts])
         lacking = (free(body) | asked) - bound(body)
-        more = [p for p in others if p not in taken and bound(p.body) & {*lacking, "*"}]
+        wanted = lacking | {"*"} # from math import * may bind any name
+        left = [part for part in others if part not in taken]
+        more = [part for part in left if bound(part.body) & wanted]
         if not lacking or not more: return taken
-        taken = [p for p in others if p in taken or p in more] # in the text's order
+        taken = [part for part in others if part in taken + more] # in the text's order
 
 # %% ../nbs/38_programs.ipynb #joined
 def _runnable(parts:list)->list:
     "Without statements that would stop at a name which nothing before them binds."
     kept = []
     for part in parts:
-        defines = all(isinstance(node, (*DEFINITIONS, *IMPORTS)) for node in part.body)
+        kinds = *DEFINITIONS, *IMPORTS
+        defines = all(isinstance(node, kinds) for node in part.body)
         can_run = free(part.body) <= bound(_all(kept))
         if part.whole or defines or can_run:
             kept.append(part)
@@ -278,9 +289,10 @@ def _without_future(part:Code)->tuple: # of the imports from `__future__`, and t
     for node in part.body:
         if not isinstance(node, ast.ImportFrom) or node.module != "__future__": continue
         future.append(ast.unparse(node))
-        rest = lines[node.end_lineno - 1][node.end_col_offset:]
-        empty = [""]*(node.end_lineno - node.lineno)
-        lines[node.lineno - 1:node.end_lineno] = ["pass" + rest, *empty]
+        first, last = node.lineno - 1, node.end_lineno - 1
+        rest = lines[last][node.end_col_offset:]
+        empty = [""]*(last - first) # so that later statements keep their lines
+        lines[first:last+1] = ["pass" + rest, *empty]
     return future, "\n".join(lines)
 
 def joined(
@@ -298,7 +310,8 @@ def joined(
 def _stub(node)->bool:
     "Whether a statement defines a function that is only announced: a docstring, `pass`, `...`."
     if not isinstance(node, DEFINITIONS): return False
-    return all(isinstance(inner, ast.Pass) or _idle(inner) for inner in node.body)
+    working = [inner for inner in node.body if not isinstance(inner, ast.Pass)]
+    return all(map(_idle, working))
 
 def _answers(body:list, asked:set)->bool:
     "Whether statements bind a name that is asked for; if none is, whether they define a function."
@@ -322,7 +335,10 @@ def stated(
     "The program of the first place that answers, and what it needs of the other blocks there."
     for place in places(text):
         whole = as_code(place, parse)
-        options = [[whole]] if whole else [read(piece, parse) for piece in pieces(place, parse)]
+        if whole:
+            options = [[whole]]
+        else:
+            options = [read(piece, parse) for piece in pieces(place, parse)]
         for main in reversed(options):
             if not _answers(_all(main), asked): continue
             others = [part for option in options if option is not main for part in option]
@@ -340,10 +356,13 @@ def program_of(
 )->str: # None if nothing is left
     "The program that an attempt states, by the rule at the head of this page."
     text, parse = _lines(text), Parser()
-    found = stated(text, set(asked), parse) or stated(text, set(), parse)
+    found = stated(text, set(asked), parse)
+    if not found:
+        found = stated(text, set(), parse)
     if not found: # the last piece of the best place, as it is
-        rest = [piece for piece in pieces(places(text)[0], parse) if piece.strip()]
-        last = rest[-1] if rest else ""
+        best = places(text)[0]
+        filled = [piece for piece in pieces(best, parse) if piece.strip()]
+        last = filled[-1] if filled else ""
         found = as_code(last, parse) or Code(textwrap.dedent(last), [])
     return found.source.strip("\n").rstrip() or None
 
@@ -353,7 +372,9 @@ def asked_by(
     tests:tuple, # of Python sources
 )->frozenset: # of names
     "The names that tests take from a program: what is free in them, or a builtin that they call."
-    body = [node for test in tests for node in Parser()(_lines(test)) or []]
+    body = []
+    for test in tests:
+        body += Parser()(_lines(test)) or []
     nodes = [node for statement in body for node in ast.walk(statement)]
     functions = [node.func for node in nodes if isinstance(node, ast.Call)]
     called = {f.id for f in functions if isinstance(f, ast.Name)}
@@ -380,11 +401,14 @@ def _under(question:str, piece:str)->list:
 
 def _completes(body:list, entry:str)->bool:
     "Whether the function has more than a docstring, and no `return` is left outside of it."
-    if not body or any(isinstance(node, ast.Return) for node in body): return False
-    functions = [node for node in body if isinstance(node, DEFINITIONS) and node.name == entry]
+    if not body: return False
+    left_outside = any(isinstance(node, ast.Return) for node in body)
+    if left_outside: return False
+    functions = [node for node in body if isinstance(node, DEFINITIONS)]
     for function in functions:
-        only = function.body[0]
-        if len(function.body) > 1 or not isinstance(only, ast.Expr): return True
+        if function.name != entry: continue
+        first, *more = function.body
+        if more or not isinstance(first, ast.Expr): return True
     return False
 
 def completed(
@@ -396,7 +420,9 @@ def completed(
     text, parse = _lines(text), Parser()
     program = stated(text, {entry}, parse)
     if program: return joined([*helpers(question, entry), program]).source
-    found = [piece for place in places(text) for piece in reversed(pieces(place, parse))]
+    found = []
+    for place in places(text):
+        found += reversed(pieces(place, parse))
     likely = [piece for piece in found if piece.strip()]
     for piece in likely:
         for source in _under(question, piece):
@@ -415,5 +441,7 @@ def guarded(
     test:str,     # Python source
 )->tuple: # of Python sources, one or two
     "The test, and before it those of the question's own helpers that it uses."
-    parts = needed([Code(test, Parser()(test) or [])], helpers(question, entry))
-    return (joined(parts).source, test) if parts else (test,)
+    body = Parser()(test) or []
+    parts = needed([Code(test, body)], helpers(question, entry))
+    if not parts: return test,
+    return joined(parts).source, test

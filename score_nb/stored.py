@@ -18,7 +18,8 @@ def log_names(
     folder:Path, # of a run, stored already or not
 )->list: # of str, sorted
     "Its logs, as files or in its archive."
-    return sorted({file.name for file in folder.glob("*.jsonl")} | archived(folder).keys())
+    files = {file.name for file in folder.glob("*.jsonl")}
+    return sorted(files | archived(folder).keys())
 
 def kept_logs(
     folder:Path, # of a run, stored already or not
@@ -50,23 +51,27 @@ def kept_files(
     "The two files of a stored run. Raises `SettingError` for one that is damaged or not finished."
     file, logs, kept = folder/"config.json", kept_logs(folder), {}
     if file.exists():
-        kept[file.name] = read_bytes(file)
-        steps = settings_in(kept[file.name], file).get("steps", 0)
-        steps = json.loads(kept[file.name]).get("ended", steps) # that of a run that stopped early
-        done = [json.loads(line)["step"] for line in logs.get("metrics.jsonl", "").splitlines()]
-        check(not done or done[-1] >= steps, "run", str(folder),
-              f"ended at step {done and done[-1]} of {steps}; give its command again first")
-    return kept | ({ARCHIVE: archive(logs)} if logs else {})
+        config = kept[file.name] = read_bytes(file)
+        steps = settings_in(config, file).get("steps", 0)
+        steps = json.loads(config).get("ended", steps) # that of a run that stopped early
+        rows = logs.get("metrics.jsonl", "").splitlines()
+        done = json.loads(rows[-1])["step"] if rows else None
+        remedy = f"ended at step {done} of {steps}; give its command again first"
+        check(done is None or done >= steps, "run", str(folder), remedy)
+    if logs:
+        kept[ARCHIVE] = archive(logs)
+    return kept
 
 # %% ../nbs/62_stored.ipynb #replaces-code
 def runs_below(
     folder:Path,
 )->list: # of Path, sorted
     "Folders that hold a log, and those around them, up to the folder itself."
-    logs = {file.parent for pattern in ("*.jsonl", ARCHIVE) for file in folder.rglob(pattern)}
-    check(logs, "folder", str(folder), "holds no run; name the folder of a run, or one around it")
-    around = {part for log in logs for part in log.parents if folder in part.parents}
-    return sorted({folder} | logs | around)
+    files = [*folder.rglob("*.jsonl"), *folder.rglob(ARCHIVE)]
+    check(files, "folder", str(folder), "holds no run; name the folder of a run, or one around it")
+    parents = {parent for file in files for parent in file.parents}
+    below = {parent for parent in parents if folder in parent.parents}
+    return sorted({folder} | below)
 
 def check_replaces(
     folder:Path, # of a run
@@ -75,16 +80,18 @@ def check_replaces(
     "Raise `SettingError` if what is stored there has other settings, or a log that the run lacks."
     new, old = folder/"config.json", target/"config.json"
     if new.exists() and old.exists():
-        mine, stored = (settings_in(read_bytes(file), file) for file in (new, old))
-        differ = sorted(key for key in mine.keys() | stored.keys()
-                        if mine.get(key) != stored.get(key))
-        check(not differ, "out", str(target),
-              f"holds a run with other settings ({', '.join(differ)}); delete that folder first, "
-              f"or name another")
-    lost = sorted(archived(target).keys() - set(log_names(folder)))
-    check(not lost, "out", str(target),
-          f"holds {', '.join(lost)} too, which {folder} lacks; make that as well, or unpack "
-          f"logs.zip there first")
+        mine = settings_in(read_bytes(new), new)
+        stored = settings_in(read_bytes(old), old)
+        keys = sorted(mine.keys() | stored.keys())
+        differ = [key for key in keys if mine.get(key) != stored.get(key)]
+        remedy = (f"holds a run with other settings ({', '.join(differ)}); delete that folder "
+                  f"first, or name another")
+        check(not differ, "out", str(target), remedy)
+    own = log_names(folder)
+    lost = sorted(archived(target).keys() - set(own))
+    remedy = (f"holds {', '.join(lost)} too, which {folder} lacks; make that as well, or unpack "
+              f"logs.zip there first")
+    check(not lost, "out", str(target), remedy)
 
 # %% ../nbs/62_stored.ipynb #store-code
 def store(
@@ -95,13 +102,15 @@ def store(
     written."""
     folder, out = Path(folder), Path(out)
     check(folder.is_dir(), "folder", str(folder), "no such folder")
-    apart = folder.resolve() not in (out.resolve(), *out.resolve().parents)
+    place = out.resolve()
+    apart = folder.resolve() not in (place, *place.parents)
     check(apart, "out", str(out), "lies in the folder that is stored; name another")
     files = {}
     for part in tqdm(runs_below(folder), desc="read", delay=2, unit=" folders"):
         target = out/part.relative_to(folder)
         check_replaces(part, target)
-        files |= {target/name: content for name, content in kept_files(part).items()}
+        for name, content in kept_files(part).items():
+            files[target/name] = content
     new = [file for file, content in files.items()
            if not file.exists() or read_bytes(file) != content]
     if not new: return []

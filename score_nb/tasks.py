@@ -214,15 +214,18 @@ class Row:
     ):
         """A column's value, never empty. Raises `SettingError` if it is missing, of another kind,
         empty, or not text that can be written down."""
-        check(name in self.columns, self.at, ", ".join(map(str, self.columns))[:80],
-              f"has no column {name!r}; add it, or rename the one that holds it")
-        value, where = self.columns[name], f"{self.at}, {name}"
-        shown = repr(value)[:60]
-        texts = value if type(value) is list else [value] if type(value) is str else []
+        named = ", ".join(map(str, self.columns))[:80]
+        missing = f"has no column {name!r}; add it, or rename the one that holds it"
+        check(name in self.columns, self.at, named, missing)
+        value = self.columns[name]
+        where, shown = f"{self.at}, {name}", repr(value)[:60]
+        texts = []
+        if type(value) in (str, list):
+            texts = [value] if type(value) is str else value
         known = type(value) is kind and all(type(text) is str for text in texts)
         check(known, where, shown, f"must be {self.KINDS[kind]}")
-        filled = kind is int or texts and all(text.strip() for text in texts)
-        check(filled, where, shown, "is empty; fill it in, or delete the row")
+        filled = len(texts) > 0 and all(text.strip() for text in texts)
+        check(filled or kind is int, where, shown, "is empty; fill it in, or delete the row")
         try:
             "".join(texts).encode()
         except UnicodeEncodeError:
@@ -256,11 +259,13 @@ def parse_rows(
 )->list: # of `Row`
     """All rows. Raises `SettingError` that names the line if one is too long, not UTF-8 or not a
     JSON object, or if there is none."""
-    rows, length = [], LONGEST_LINE//10**6
-    for i, line in enumerate(iter(lambda: stream.readline(LONGEST_LINE + 1), b""), 1):
-        at, shown = f"{name}, line {i}", line[:40].decode("utf-8", "replace")
-        check(len(line) <= LONGEST_LINE, at, shown + "…",
-              f"is longer than {length} MB; the file must hold one problem per line")
+    rows, megabytes = [], LONGEST_LINE//10**6
+    lines = iter(lambda: stream.readline(LONGEST_LINE + 1), b"")
+    for i, line in enumerate(lines, 1):
+        at = f"{name}, line {i}"
+        shown = line[:40].decode("utf-8", "replace")
+        too_long = f"is longer than {megabytes} MB; the file must hold one problem per line"
+        check(len(line) <= LONGEST_LINE, at, shown + "…", too_long)
         if line.strip():
             rows.append(Row(parse_line(line, at), at))
     check(rows, "file", name, "has no rows; an empty split is of no use")
@@ -290,7 +295,8 @@ def hub_reason(
     e:Exception, # what `datasets` threw
 )->str: # how a sentence about the data set goes on
     "Why a data set cannot be had from the hub, and what to do."
-    said = (str(e).strip() or repr(e)).splitlines()[0][:120]
+    message = str(e).strip() or repr(e)
+    said = message.splitlines()[0][:120]
     if "gated" in str(e): return "asks you to accept its terms on its page, then: hf auth login,"
     if type(e).__name__ == "DatasetNotFoundError":
         return "is not on the hub, or not for you (then: hf auth login),"
@@ -303,15 +309,19 @@ def hub_rows(
 )->list: # of `Row`
     "A file from where it was published. Raises `SettingError` if it cannot be had."
     source, file = SOURCES[name], name + ".jsonl"
-    if not source.revision: return parse_rows(io.BytesIO(download(source.hub, file)), name)
+    if not source.revision:
+        content = download(source.hub, file)
+        return parse_rows(io.BytesIO(content), name)
     from datasets import load_dataset
     how = dict(split=source.split, revision=source.revision)
     try:
         parts = [load_dataset(source.hub, config, **how) for config in source.configs]
     except Exception as e:
         raise SettingError("data set", source.hub, f"{hub_reason(e)} {_local(file)}") from None
-    every = (columns for part in parts for columns in part)
-    rows = [Row(columns, f"{name}, row {i}") for i, columns in enumerate(every, 1)]
+    rows = []
+    for part in parts:
+        for columns in part:
+            rows.append(Row(columns, f"{name}, row {len(rows) + 1}"))
     check(rows, "data set", source.hub, f"has no rows; {_local(file)}")
     return rows
 
@@ -384,8 +394,8 @@ def carve(
     problems:list, # of Problem, all that one may train on
     split:str, # "train" or "validation"
 )->list:
-    """The training problems of a split. Where a problem goes depends on its question alone, and
-    twins go together."""
+    """The training problems of a split. Where a problem goes depends on its question alone, so two
+    copies of a question go together."""
     def set_apart(p):
         return named_seed(task, "validation", plain(p.question)) % 10_000 < 10_000*VALIDATION
     return [p for p in problems if set_apart(p) == (split == "validation")]
@@ -468,15 +478,21 @@ class MATH(MathTask):
         return Problem(f"math/{named_seed(question):016x}", question, _reference(row), _level(row))
     def held_out(self):
         return [self.problem(r) for r in self.rows("math500/test")]
-    def trained_on(self, split):
+
+    @cached_property
+    def pool(self)->list: # of Problem
+        "All that one may train on. Raises `SettingError` if too many have no answer."
         test = {plain(p.question) for p in self.held_out()}
         more = [r for r in self.rows("math/test") if plain(r("problem")) not in test]
-        pool = [self.problem(r) for r in self.rows("math/train") + more]
-        empty = [p.id for p in pool if not p.answer]
+        problems = [self.problem(r) for r in self.rows("math/train") + more]
+        empty = [p for p in problems if not p.answer]
         remedy = "problems have no answer; fill in the column 'answer', or box it in the solution"
-        few = len(empty) <= self.unanswered*len(pool)
-        check(few, "math/train", f"{len(empty)} of {len(pool)}", remedy)
-        return carve(self.name, pool, split)
+        few = len(empty) <= self.unanswered*len(problems)
+        check(few, "math/train", f"{len(empty)} of {len(problems)}", remedy)
+        return problems
+
+    def trained_on(self, split):
+        return carve(self.name, self.pool, split)
 
 # %% ../nbs/31_real_tasks.ipynb #47559c79
 class GSM8K(MathTask):
@@ -491,7 +507,8 @@ class GSM8K(MathTask):
     def held_out(self):
         return [self.problem(r) for r in self.rows("gsm8k/test")]
     def trained_on(self, split):
-        return carve(self.name, [self.problem(r) for r in self.rows("gsm8k/train")], split)
+        problems = [self.problem(r) for r in self.rows("gsm8k/train")]
+        return carve(self.name, problems, split)
 
 class MathOdyssey(MathTask):
     """Problems from high school to university and the olympiads (Fang et al. 2024). Only for
@@ -556,7 +573,7 @@ class FunctionalMATH(MathTask):
             kind = "new" if place in test else "variant"
             name = f"functional_math/{kind}/{place[5:-5]}" # without test/ and .json
             return Problem(name, row("problem"), _reference(row), _level(row))
-        # the static ones are MATH's own
+        # a static one is MATH's own problem, with the old numbers
         return [problem(r) for r in self.members() if not r.columns.get("is_static")]
 
 TASKS.update({t.name: t for t in (MATH, GSM8K, MathOdyssey, FunctionalMATH)})
@@ -616,13 +633,15 @@ class MBPP(CodeTask):
         for i in (2, 3, 4):
             remedy = f"task_id {i} is missing, and the prompt shows it; add the row"
             check(i in self.all, "mbpp/mbpp", f"{len(self.all)} tasks", remedy)
-            shown.append(f"{self.ask(self.all[i])}{self.all[i].answer}\n[DONE]\n\n")
+            example = self.all[i]
+            shown.append(f"{self.ask(example)}{example.answer}\n[DONE]\n\n")
         return "".join(shown)
 
     def prompt(self, problem):
         return [{"role": "user", "content": self.examples + self.ask(problem)}]
     def of(self, split):
-        return [p for i, p in self.all.items() if i in MBPP_SPLITS[split] and i not in MBPP_TWINS]
+        numbers = set(MBPP_SPLITS[split]) - set(MBPP_TWINS)
+        return [p for number, p in self.all.items() if number in numbers]
     def held_out(self):
         return self.of("test")
     def trained_on(self, split):
@@ -638,7 +657,8 @@ class HumanEval(CodeTask):
     def problem(self, row):
         question, entry = row("prompt"), row("entry_point")
         tests = guarded(question, entry, f"{row('test')}\ncheck({entry})")
-        number, answer = row("task_id").split("/")[-1], question + row("canonical_solution")
+        answer = question + row("canonical_solution")
+        number = row("task_id").split("/")[-1]
         return Problem(f"humaneval/{number}", question, answer, tests=tests)
     def prompt(self, problem):
         return [{"role": "user", "content": self.ask + problem.question}]
@@ -666,12 +686,14 @@ class MBPPRepair(MBPP):
         remedy = (f"{self.name} needs a folder with {self.programs}.jsonl (task_id, program); "
                   f"`failures` makes its rows")
         check(self.data_dir is not None, "data_dir", None, remedy)
-        own = name == self.programs or (Path(self.data_dir)/f"{name}.jsonl").is_file()
+        file = Path(self.data_dir)/f"{name}.jsonl"
+        own = name == self.programs or file.is_file()
         return read_rows(name, self.data_dir if own else None)
 
     def of(self, split):
         "The repairs of a split; several programs for one task are several problems."
-        known, count, repairs = {p.id: p for p in super().of(split)}, Counter(), []
+        known = {p.id: p for p in super().of(split)}
+        count, repairs = Counter(), []
         for row in self.rows(self.programs):
             number, first = row("task_id", int), row("program")
             remedy = "MBPP has no such task; correct the number"
@@ -699,9 +721,12 @@ def failures(
     rows:list, # of an evaluation of "mbpp": what evals.jsonl holds
 )->list: # of dicts with task_id and program, for mbpp_r/programs.jsonl
     "The first attempts that were graded wrong, without those cut off by the length limit."
-    wrong = list(filter(_failed, rows))
-    check(wrong, "rows", len(rows), "no first attempt was wrong; there is nothing to repair")
-    return [dict(task_id=int(r["problem"].split("/")[1]), program=r["text"]) for r in wrong]
+    programs = []
+    for row in filter(_failed, rows):
+        number = int(row["problem"].split("/")[1])
+        programs.append(dict(task_id=number, program=row["text"]))
+    check(programs, "rows", len(rows), "no first attempt was wrong; there is nothing to repair")
+    return programs
 
 # %% ../nbs/31_real_tasks.ipynb #cell-fingerprint
 def problems_fingerprint(
