@@ -313,8 +313,8 @@ class SplitModel(FastModel):
     "A model whose base may be in pieces, and the passes that its processes make together."
     working = True # whether this process has work
     def ask(self):
-        """Before each pass through a split base: does anybody work? Raises `Through` in every
-        process if nobody does, `RuntimeError` if a process is gone."""
+        """Before each pass through a split base: does any process still have work? Raises `Through`
+        in every process if none has, `RuntimeError` if a process is gone."""
         some = torch.tensor(int(self.working))
         try:
             dist.all_reduce(some, dist.ReduceOp.MAX, self.split)
@@ -325,9 +325,9 @@ class SplitModel(FastModel):
     def together(self,
         idle=None, # passes that stand for one unit of work; default one pass without gradient
     ):
-        """Around work that takes each process its own number of passes. Who is through makes idle
-        passes until all are: the pieces of a split base meet in every pass. Does nothing if the
-        base is whole."""
+        """Around work that takes each process its own number of passes. A process that has finished
+        makes idle passes until all have, since the pieces of a split base meet in every pass. Does
+        nothing if the base is whole."""
         yield self
         if self.split is None: return
         self.working = False
@@ -424,8 +424,9 @@ def folders_of(
     *names, # of models or adapters; None is left out
 )->tuple: # of str
     "Where those of them lie that are folders here."
-    places = [MODELS[name]() if name in MODELS else name for name in map(str, filter(None, names))]
-    return tuple(str(place) for place in places if os.path.isdir(place))
+    given = [str(name) for name in names if name]
+    places = [str(MODELS[name]()) if name in MODELS else name for name in given]
+    return tuple(filter(os.path.isdir, places))
 
 # %% ../nbs/52_loading.ipynb #b938fe8e
 def find_model(
@@ -604,17 +605,19 @@ def new_lora(
     """LoRA on every linear layer of the language model's body; a model that also sees pictures
     keeps that part as it is."""
     body, head = model.get_decoder(), model.get_output_embeddings()
-    within = next(n for n, m in model.named_modules() if m is body)
-    linear = {n: m for n, m in model.named_modules()
-              if isinstance(m, (torch.nn.Linear, Conv1D)) and m is not head}
-    beside = any(not n.startswith(f"{within}.") for n in linear)
+    modules, kinds = dict(model.named_modules()), (torch.nn.Linear, Conv1D)
+    body_name = next(name for name, module in modules.items() if module is body)
+    linear = {name: module for name, module in modules.items()
+              if isinstance(module, kinds) and module is not head}
+    outside = None # what gets no adapter
+    if not all(name.startswith(f"{body_name}.") for name in linear):
+        outside = rf"^(?!{re.escape(body_name)}\.).*"
     # GPT-2 keeps its matrices the other way round
-    turned = any(isinstance(m, Conv1D) for m in linear.values())
-    outside = rf"^(?!{re.escape(within)}\.).*" if beside else None
+    transposed = any(isinstance(module, Conv1D) for module in linear.values())
     scale = rank if lora_alpha is None else lora_alpha
     return LoraConfig(r=rank, lora_alpha=scale, target_modules="all-linear",
-                      exclude_modules=outside, fan_in_fan_out=turned, lora_dropout=0., bias="none",
-                      task_type="CAUSAL_LM")
+                      exclude_modules=outside, fan_in_fan_out=transposed, lora_dropout=0.,
+                      bias="none", task_type="CAUSAL_LM")
 
 # %% ../nbs/52_loading.ipynb #0c723eda
 def read_adapter(
@@ -714,13 +717,14 @@ def put_weights(
     adapter, # folder of the saved adapter
 ):
     "Give an adapter the weights of a saved one. Raises `SettingError` if a shape differs."
-    own = get_peft_model_state_dict(model, save_embedding_layers=False)
-    mine, its = ({k: tuple(v.shape) for k, v in d.items()} for d in (own, weights))
-    names = sorted(mine.keys() | its.keys())
-    odd = next((k for k in names if mine.get(k) != its.get(k)), None)
-    remedy = (f"does not fit {name}: {odd} is {its.get(odd)} in the adapter and {mine.get(odd)} "
-              "in the model; use the model it was trained on")
-    check(odd is None, "adapter", str(adapter), remedy)
+    def shapes(tensors):
+        return {key: tuple(tensor.shape) for key, tensor in tensors.items()}
+    own = shapes(get_peft_model_state_dict(model, save_embedding_layers=False))
+    given = shapes(weights)
+    for key in sorted(own.keys() | given.keys()):
+        remedy = (f"does not fit {name}: {key} is {given.get(key)} in the adapter and "
+                  f"{own.get(key)} in the model; use the model it was trained on")
+        check(own.get(key) == given.get(key), "adapter", str(adapter), remedy)
     set_peft_model_state_dict(model, weights)
 
 # %% ../nbs/52_loading.ipynb #2071042a
@@ -901,14 +905,16 @@ def base_fingerprint(
     policy,
 )->str: # twelve hex digits
     "A digest of what is frozen: the base's weights, its configuration and its tokenizer."
-    config = {k: v for k, v in policy.config.to_dict().items() if k not in FLEETING}
-    words = [policy.tokenizer.get_vocab(), policy.tokenizer.chat_template, policy.stop]
-    digest = hashlib.sha256(json.dumps([config, words], sort_keys=True, default=str).encode())
-    weights = sorted((n, p) for n, p in policy.lm.named_parameters() if "lora_" not in n)
-    large = sum(p.numel() for _, p in weights) > LARGE
-    for name, weight in weights:
+    config, tokenizer = policy.config.to_dict(), policy.tokenizer
+    config = {name: value for name, value in config.items() if name not in FLEETING}
+    words = [tokenizer.get_vocab(), tokenizer.chat_template, policy.stop]
+    text = json.dumps([config, words], sort_keys=True, default=str)
+    digest = hashlib.sha256(text.encode())
+    weights = {n: p for n, p in policy.lm.named_parameters() if "lora_" not in n}
+    large = sum(p.numel() for p in weights.values()) > LARGE
+    for name in sorted(weights):
         digest.update(name.replace(".base_layer", "").encode())
-        add_tensor(digest, weight, SAMPLE if large else None)
+        add_tensor(digest, weights[name], SAMPLE if large else None)
     return digest.hexdigest()[:12]
 
 def weights_fingerprint(
