@@ -109,8 +109,10 @@ class Many:
         grades = [list(map(float, reward)) for reward in column("reward")]
         self.reward = torch.tensor(grades) # (n, K)
         self.length = torch.tensor(column("length")) # (n, K) tokens
+
     def __len__(self):
         return len(self.problem)
+
     @property
     def unchanged(self)->Tensor: # (K - 1,)
         "Share of problems whose answer stays from attempt k to k + 1."
@@ -119,6 +121,7 @@ class Many:
             pairs = zip(answers, answers[1:])
             same.append([float(a == b) for a, b in pairs])
         return torch.tensor(same).mean(0)
+
     def flow(self,
         what:str, # "i→c" or "c→i"
     )->Tensor: # (K - 1,)

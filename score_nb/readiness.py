@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FEW', 'MOST', 'NONE', 'ALL', 'NOT_ALL', 'SOME', 'RULES', 'WIDTH', 'SHOWN', 'AT_ONCE', 'equal_share', 'unread_share',
            'measure', 'holds', 'fired', 'one_line', 'excerpt', 'three_rows', 'Readiness', 'episode_to_read',
-           'readiness']
+           'sampled_in_parts', 'readiness']
 
 # %% ../nbs/39_readiness.ipynb #cell-2
 import math, textwrap
@@ -24,8 +24,10 @@ def equal_share(
     problem:torch.Tensor, # (B,) rows with the same number share a problem
 )->float: # 0 to 1
     "The share of problems whose samples all earn the same in every attempt: they give no gradient."
-    groups = [reward[problem == number] for number in problem.unique()]
-    equal = [bool((group == group[:1]).all()) for group in groups]
+    equal = []
+    for number in problem.unique():
+        group = reward[problem == number]
+        equal.append(torch.equal(group, group[:1].expand_as(group)))
     return sum(equal)/len(equal)
 
 def unread_share(
@@ -34,9 +36,11 @@ def unread_share(
     truncated:torch.Tensor, # of as many bool, cut off by the length limit
 )->float: # 0 to 1; 0 if all were cut off
     "The share of finished attempts in which the task finds no answer."
-    finished = [text for text, cut in zip(texts, truncated.tolist()) if not cut]
+    pairs = zip(texts, truncated.tolist())
+    finished = [text for text, cut in pairs if not cut]
+    if not finished: return 0.
     unread = [task.answer(text) is None for text in finished]
-    return sum(unread)/max(len(unread), 1)
+    return sum(unread)/len(unread)
 
 def measure(
     policy:Policy,
@@ -48,15 +52,23 @@ def measure(
     "What decides whether training can work."
     first, second = (episodes.texts(policy.tokenizer, k) for k in (1, 2))
     acc1, acc2 = episodes.reward.mean(0).tolist()
-    prompt = max(len(policy.prompt_ids(task.prompt(p))) for p in problems)
+    cut = episodes.truncated
+    repeated = [a == b for a, b in zip(first, second)]
+    prompts = [policy.prompt_ids(task.prompt(p)) for p in problems]
+    longest = max(map(len, prompts))
     room = positions(policy.config) or 0 # 0: without a limit
     return dict(
-        acc1=acc1, acc2=acc2, right=(acc1 + acc2)/2,
-        truncated=episodes.truncated.float().mean().item(),
-        unread=unread_share(task, first + second, episodes.truncated.T.flatten()),
+        acc1=acc1,
+        acc2=acc2,
+        right=(acc1 + acc2)/2,
+        truncated=cut.float().mean().item(),
+        unread=unread_share(task, first + second, cut.T.flatten()),
         equal=equal_share(episodes.reward, episodes.problem),
-        same=sum(a == b for a, b in zip(first, second))/len(first),
-        prompt=prompt, positions=room, filled=prompt/room if room else 0., limit=max_new_tokens)
+        same=sum(repeated)/len(repeated),
+        prompt=longest,
+        positions=room,
+        filled=longest/room if room else 0.,
+        limit=max_new_tokens)
 
 # %% ../nbs/39_readiness.ipynb #cell-8
 FEW, MOST = (0, math.nextafter(.5, 0)), (.5, 1) # ranges of a share, both ends included
@@ -94,7 +106,9 @@ def holds(
     facts:dict, # from `measure`
 )->bool:
     "Whether each number lies in its range."
-    return all(low <= facts[name] <= high for name, (low, high) in ranges.items())
+    for name, (low, high) in ranges.items():
+        if not low <= facts[name] <= high: return False
+    return True
 
 def fired(
     facts:dict, # from `measure`
@@ -109,7 +123,8 @@ def one_line(
     text:str,
 )->str:
     "A text without line breaks and without characters that a terminal would obey."
-    return "".join(c if c.isprintable() else "�" for c in " ".join(text.split()))
+    line = " ".join(text.split())
+    return "".join(c if c.isprintable() else "�" for c in line)
 
 def excerpt(
     text:str,
@@ -119,8 +134,9 @@ def excerpt(
     "The beginning and, if the text is too long, the end as well, because the answer is there."
     whole = textwrap.wrap(one_line(text), width) or ["(empty)"]
     if len(whole) <= lines: return whole
-    end = whole[1 - lines:] if lines > 1 else []
-    return [whole[0][:width - 2] + " …", *end]
+    start = whole[0][:width - 2] + " …"
+    if lines == 1: return [start]
+    return [start, *whole[1 - lines:]]
 
 def three_rows(
     episodes:Episodes,
@@ -153,16 +169,21 @@ class Readiness:
     @property
     def warnings(self)->list: # of str
         "Why training cannot work, and what to change; empty if nothing speaks against it."
-        words = [RULES[name][1] for name in self.fired]
-        return [w.format(**self.facts) for w in words]
+        texts = [text for name, (_, text) in RULES.items() if name in self.fired]
+        return [text.format(**self.facts) for text in texts]
+
     @property
     def hopeless(self)->bool:
         "Whether there was nothing to learn from: on every problem all samples earned the same."
         return self.facts["equal"] == 1
 
     def _numbers(self)->list: # of lines
-        cells = [f"{name:27}{self.facts[key]:>7.1%}" for name, key in SHOWN.items()]
-        return [f"{left}      {right}" for left, right in zip(cells[::2], cells[1::2])]
+        cells = []
+        for name, key in SHOWN.items():
+            share = self.facts[key]
+            cells.append(f"{name:27}{share:>7.1%}")
+        left, right = cells[::2], cells[1::2]
+        return [f"{a}      {b}" for a, b in zip(left, right)]
 
     def _warned(self)->list: # of lines
         if not self.warnings: return ["Nothing speaks against training on these problems."]
@@ -172,18 +193,20 @@ class Readiness:
         return lines
 
     def _episode(self, episode:dict)->list: # of lines
-        reference = one_line(episode["reference"])[:30]
-        lines = ["", *excerpt(f"{episode['question']} [{reference}]", WIDTH, 1)]
+        question, reference = episode["question"], one_line(episode["reference"])
+        lines = ["", *excerpt(f"{question} [{reference[:30]}]", WIDTH, lines=1)]
         for k, (text, verdict) in enumerate(episode["attempts"], 1):
-            part = excerpt(text, WIDTH - 20, 3)
-            lines.append(f"{f'  attempt {k}, {verdict}':20}{part[0]}")
-            lines += [" "*20 + more for more in part[1:]]
+            label = f"  attempt {k}, {verdict}"
+            first, *more = excerpt(text, WIDTH - 20, lines=3)
+            lines.append(f"{label:20}{first}")
+            lines += [" "*20 + line for line in more]
         return lines
 
     def __str__(self):
+        limit = self.facts["limit"]
         what = f"{self.problems} problems, {self.samples} samples each"
-        lines = [f"Before training: {what}, attempts of at most {self.facts['limit']} tokens", ""]
-        lines += [*self._numbers(), "", *self._warned()]
+        title = f"Before training: {what}, attempts of at most {limit} tokens"
+        lines = [title, "", *self._numbers(), "", *self._warned()]
         for episode in self.episodes:
             lines += self._episode(episode)
         return "\n".join(line.rstrip() for line in lines)
@@ -197,16 +220,36 @@ def episode_to_read(
     row:int, # which
 )->dict: # question, reference, and attempts: (text, "right", "wrong" or "cut off")
     "A conversation as `Readiness` shows it."
-    problem, one = problems[int(episodes.problem[row])], episodes[row:row + 1]
+    one = episodes[row:row + 1]
+    problem = problems[one.problem.item()]
     attempts = []
     for k in (1, 2):
+        [text] = one.texts(policy.tokenizer, k)
         verdict = "right" if one.reward[0, k - 1] else "wrong"
         if one.truncated[0, k - 1]:
             verdict = "cut off"
-        attempts.append((one.texts(policy.tokenizer, k)[0], verdict))
+        attempts.append((text, verdict))
     return dict(question=problem.question, reference=problem.answer, attempts=attempts)
 
 AT_ONCE = 16 # problems that are sampled together
+
+def sampled_in_parts(
+    policy:Policy,
+    task, # a Task
+    problems:list, # of Problem
+    progress:bool, # whether to show a bar
+    **settings, # of `rollout`
+)->Episodes: # the conversations about all problems
+    "Samples of two attempts, `AT_ONCE` problems at a time."
+    parts, n = [], len(problems)
+    look = dict(desc="before training", unit=" problems", delay=2, disable=not progress)
+    with tqdm(total=n, **look) as bar:
+        for place in range(0, n, AT_ONCE):
+            part = problems[place:place + AT_ONCE]
+            parts.append(rollout(policy, task, part, 2, place=place, **settings))
+            bar.update(len(part))
+    return cat_episodes(parts)
+
 def readiness(
     policy:Policy, # used as it is, before training
     task, # a Task
@@ -217,19 +260,13 @@ def readiness(
     progress:bool=True, # a bar, if it takes longer than two seconds
 )->Readiness:
     "Sample some problems as training would, and say whether it can work. Raises `SettingError`."
-    problems, parts = list(problems), []
+    problems = list(problems)
     check(problems, "problems", problems, "give at least one problem")
     whole = type(samples) is int and samples >= 2
     check(whole, "samples", samples, "give a whole number of at least 2")
     limit = task.length if max_new_tokens is None else max_new_tokens
-    how = dict(samples=samples, max_new_tokens=limit, seed=seed)
-    look = dict(desc="before training", unit=" problems", delay=2, disable=not progress)
-    with tqdm(total=len(problems), **look) as bar:
-        for place in range(0, len(problems), AT_ONCE):
-            part = problems[place:place + AT_ONCE]
-            parts.append(rollout(policy, task, part, 2, place=place, **how))
-            bar.update(len(part))
-    episodes = cat_episodes(parts)
+    episodes = sampled_in_parts(policy, task, problems, progress, samples=samples,
+                                max_new_tokens=limit, seed=seed)
     facts = measure(policy, task, problems, episodes, limit)
     to_read = [episode_to_read(policy, problems, episodes, row) for row in three_rows(episodes)]
     return Readiness(len(problems), samples, facts, fired(facts), to_read)

@@ -88,8 +88,10 @@ class Pool:
     context:Tensor # (n, 2) tokens of the prompt, and between the attempts
     timing:list=() # rows of timing.jsonl
     found:dict=field(default_factory=dict, repr=False) # votes already counted
+
     def __len__(self):
         return len(self.problem)
+
     @classmethod
     def from_rows(cls, rows:list, timing:list=())->"Pool":
         "Raises `SettingError` if there are none, or if conversations are missing."
@@ -107,6 +109,7 @@ class Pool:
         context = torch.tensor(column("context"))
         return cls(column("problem"), torch.tensor(first), torch.tensor(second), tokens, context,
                    list(timing))
+
     @classmethod
     def read(cls, folder)->"Pool":
         "What `parallel_vs_sequential` left in a folder."

@@ -62,11 +62,16 @@ def conversation_ids(
     "A conversation as `rollout` would have sampled it, each turn of the model with its end."
     ids = policy.prompt_ids(turns[:1])
     learnt = [0]*len(ids)
-    for i in range(1, len(turns), 2):
-        own = encode(policy.tokenizer, turns[i]["content"].strip()) + [policy.end]
-        between = bridge(turns[i + 1]["content"]) if i + 1 < len(turns) else []
-        ids += own + between
-        learnt += [turns[i].get("weight", 1)]*len(own) + [0]*len(between)
+    for i in range(1, len(turns), 2): # the model's turns
+        turn = turns[i]
+        own = encode(policy.tokenizer, turn["content"].strip())
+        own.append(policy.end)
+        ids += own
+        learnt += [turn.get("weight", 1)]*len(own)
+        if i + 1 < len(turns):
+            between = bridge(turns[i + 1]["content"])
+            ids += between
+            learnt += [0]*len(between)
     return ids, learnt
 
 def lesson_set(
@@ -80,11 +85,13 @@ def lesson_set(
     bridge = cache(partial(policy.bridge_ids, conversations[0][:1])) # the same after every question
     bar = tqdm(conversations, desc="conversations", delay=2, leave=False)
     rows = [conversation_ids(policy, turns, bridge) for turns in bar]
-    ids, turn = (pad_sequence([torch.tensor(x) for x in column], batch_first=True)
-                 for column in zip(*rows))
-    n, right = len(rows), torch.ones(len(rows), 1)
-    return Episodes(ids, turn.to(torch.int8), torch.zeros(ids.shape), right, right == 0,
-                    torch.arange(n), torch.arange(n))
+    def padded(column):
+        return pad_sequence([torch.tensor(row) for row in column], batch_first=True)
+    ids, turn = map(padded, zip(*rows))
+    number = torch.arange(len(rows))
+    right = torch.ones(len(rows), 1)
+    return Episodes(ids, turn.to(torch.int8), logp=torch.zeros(ids.shape), reward=right,
+                    truncated=right == 0, problem=number, branch=number)
 
 # %% ../nbs/40_warmup.ipynb #warm-12
 def with_final_answer(
@@ -103,7 +110,8 @@ def worked_gsm8k(
 
 def gsm8k_solutions(task)->dict: # id -> worked solution
     "Of its training rows."
-    return {task.problem(row).id: worked_gsm8k(row("answer")) for row in task.rows("gsm8k/train")}
+    rows = task.rows("gsm8k/train")
+    return {task.problem(row).id: worked_gsm8k(row("answer")) for row in rows}
 
 def math_solutions(task)->dict: # id -> worked solution
     "Of MATH's rows that have a column 'solution', ending as the prompt asks."
@@ -133,9 +141,10 @@ def solved(
     check(len(pairs) > 0, "task", task.name, remedy)
     some = pairs[:32]
     right = sum(task.grade(text, problem) for problem, text in some)
+    of_all = f"{right:.0f} of {len(some)}"
     remedy = ("are right by the task's grader; let them end as it wants answers, "
               "or take another grader")
-    check(right >= len(some)/2, "solution", f"{right:.0f} of {len(some)}", remedy)
+    check(right >= len(some)/2, "solution", of_all, remedy)
     return [[*task.prompt(problem), dict(role="assistant", content=text)]
             for problem, text in pairs]
 
@@ -167,8 +176,8 @@ def file_lessons(
             texts[str(row.columns.get(question))] = row(solution)
     remedy = f"has no column {solution!r} with text; add it, or name another with --solution"
     check(texts, "data", str(data), remedy)
-    return solved(task, problems,
-                  {p.id: texts[p.question] for p in problems if p.question in texts})
+    solutions = {p.id: texts[p.question] for p in problems if p.question in texts}
+    return solved(task, problems, solutions)
 
 def read_conversations(
     file, # JSONL or JSON, with a list of turns in the column "messages" of each row
@@ -202,10 +211,12 @@ class Patience(Validation):
     def enough(self,
         folder, # of the run
     )->bool:
-        "Whether the kept measurement lies so far back. Never while nothing is right."
-        values = [row[f"acc{self.attempts}"] for row in read_jsonl(Path(folder)/LOG)]
-        best = best_measurement(values)
-        return max(values) > 0 and len(values) - 1 - best >= self.patience
+        """Whether `patience` measurements or more have followed the best one. Never while nothing
+        is right."""
+        key = f"acc{self.attempts}"
+        values = [row[key] for row in read_jsonl(Path(folder)/LOG)]
+        last, best = len(values) - 1, best_measurement(values)
+        return max(values) > 0 and last - best >= self.patience
 
     def measure(self, policy, run, step, limit=None):
         "As `Validation.measure`. Raises `Enough`."
@@ -239,10 +250,11 @@ def best_measured(
     folder, # of a warm-up
 )->str:
     "What came out, in one line."
-    rows, kept = read_jsonl(Path(folder)/LOG), watch.best(folder)
-    accuracy = next(row[f"acc{watch.attempts}"] for row in rows if row["step"] == kept["step"])
-    return (f"kept: the adapter after {kept['step']} of {rows[-1]['step']} updates, "
-            f"Acc@t{watch.attempts} {accuracy:.1%} of {len(watch.problems)} validation problems")
+    rows, k = read_jsonl(Path(folder)/LOG), watch.attempts
+    step, last = watch.best(folder)["step"], rows[-1]["step"]
+    accuracy = next(row[f"acc{k}"] for row in rows if row["step"] == step)
+    return (f"kept: the adapter after {step} of {last} updates, "
+            f"Acc@t{k} {accuracy:.1%} of {len(watch.problems)} validation problems")
 
 def warmup(
     policy:Policy, # trained in place
@@ -254,7 +266,8 @@ def warmup(
 )->Policy: # with the best adapter
     """Tune a policy on right solutions, so that reward has something to begin with. Raises
     `SettingError`."""
-    folder, four_bit = Path(folder), getattr(policy.lm, "quantization_method", None) is not None
+    folder = Path(folder)
+    four_bit = getattr(policy.lm, "quantization_method", None) is not None
     check(not (merged and four_bit), "merged", True, REMEDY_4BIT)
     if merged:
         check_output(folder/BASE, policy.sources)
