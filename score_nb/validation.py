@@ -21,8 +21,8 @@ from .tasks import problems_fingerprint
 def moving_average(
     values:list, # of float, one per measurement, in the order of the run
 )->list: # of float, as many
-    """Each value's mean with its two neighbours; an end stands for the neighbour it lacks. Raises
-    `SettingError` if there is no value."""
+    """Each value's mean with its two neighbours; the first and the last count twice, for the
+    neighbour they lack. Raises `SettingError` if there is no value."""
     check(len(values) > 0, "values", values, "give at least one measurement")
     before = values[:1] + values[:-1]
     after = values[1:] + values[-1:]
@@ -75,7 +75,7 @@ class Measuring:
 
     @property
     def settings(self)->dict: # JSON
-        "What of it belongs to the settings of a run."
+        "Its part of the settings of a run."
         held_out = f"{len(self.problems)} problems {problems_fingerprint(self.problems)}"
         return dict(validation=held_out, validation_every=self.every,
                     validation_attempts=self.attempts)
@@ -107,15 +107,16 @@ class Measuring:
         begun = time.perf_counter()
         episodes = rollout(policy, self.task, self.problems, self.attempts, temperature=0,
                            max_new_tokens=limit)
-        shares = episodes.reward.mean(0).tolist()
-        accuracy = {f"acc{k}": round(share, 6) for k, share in enumerate(shares, 1)}
-        file = self.adapter_file(run.path, step)
-        write_atomic(file, to_safetensors(policy.adapter()))
-        run.log({"step": step} | accuracy, LOG)
+        row = dict(step=step)
+        for k, accuracy in enumerate(episodes.reward.mean(0).tolist(), 1):
+            row[f"acc{k}"] = round(accuracy, 6)
+        adapter = to_safetensors(policy.adapter())
+        write_atomic(self.adapter_file(run.path, step), adapter)
+        run.log(row, LOG)
         seconds = round(time.perf_counter() - begun, 3)
         run.log(dict(step=step, seconds=seconds), TIMES)
 
-    adapter_file = staticmethod(adapter_file)
+    adapter_file = staticmethod(adapter_file) # the function above, also as a method
 
 # %% ../nbs/59_validation.ipynb #choose-code
 class Validation(Measuring):
@@ -127,8 +128,9 @@ class Validation(Measuring):
         "The measurement that is kept."
         rows = read_jsonl(Path(folder)/LOG)
         values = [row[f"acc{self.attempts}"] for row in rows]
-        i = best_measurement(values)
-        return dict(step=rows[i]["step"], score=round(moving_average(values)[i], 6))
+        best = best_measurement(values)
+        score = moving_average(values)[best]
+        return dict(step=rows[best]["step"], score=round(score, 6))
 
     def keep_best(self,
         policy:Policy, # takes over the adapter
@@ -151,8 +153,8 @@ class Validation(Measuring):
         step:int, # last step of the checkpoint the run goes on from
         steps:int, # of the whole run
     ):
-        """Drop what was measured after a checkpoint, and at the end of a run that was made longer
-        since."""
+        """Drop what was measured after a checkpoint, and at the old end of a run that has been made
+        longer."""
         for file in (LOG, TIMES):
             run.rewind(step, file)
             rows = run.rows(file)
