@@ -126,15 +126,15 @@ def _title(path):
 def _shared(run):
     "What the seeds of one method have in common, as text."
     settings = run.settings
-    for parent in (run.path.parent, run.path.parent.parent):
+    for folder in (run.path.parent, run.path.parent.parent):
         # the base of a recipe has no settings of its own
-        settings = settings or read_run(parent).settings
+        settings = settings or read_run(folder).settings
     has_seed = re.search(r"-s\d+$", run.path.resolve().name)
     # without settings and seed, nothing says what it would be a seed of
     place = "" if settings or has_seed else str(run.path)
-    settings = {k: v for k, v in settings.items() if k not in SEEDED}
+    shared = {name: value for name, value in settings.items() if name not in SEEDED}
     problems = run.report.problem if run.report else None
-    return json.dumps([settings, problems, place], sort_keys=True, default=str)
+    return json.dumps([shared, problems, place], sort_keys=True, default=str)
 
 def methods_of(
     paths:list, # of run folders
@@ -168,8 +168,8 @@ def late(
     key:str, # of metrics.jsonl
 )->float: # None if it was not logged
     "The mean over the last quarter of the steps."
-    rows = run.log[-max(1, len(run.log)//4):]
-    values = [row[key] for row in rows if key in row]
+    quarter = max(1, len(run.log)//4)
+    values = [row[key] for row in run.log[-quarter:] if key in row]
     return fmean(values) if values else None
 
 # %% ../nbs/55_report_page.ipynb #63b0a924
@@ -180,8 +180,9 @@ def _held(run):
 def _furthest(run):
     "The largest KL of an attempt at the end."
     logged = {key for row in run.log for key in row}
-    kls = [late(run, key) for key in logged if re.fullmatch(r"kl\d+", key)]
-    return max((x for x in kls if x is not None), default=None)
+    keys = [key for key in logged if re.fullmatch(r"kl\d+", key)]
+    kls = [late(run, key) for key in keys]
+    return max((kl for kl in kls if kl is not None), default=None)
 
 def _copies(run):
     """Share of conversations whose last two answers agree; a run that gains all the same does not
@@ -194,7 +195,8 @@ def _halved(run):
     "How often the micro-batch was halved for want of memory."
     budgets = [row["budget"] for row in run.timing if "budget" in row]
     if not budgets: return None
-    return round(math.log2(max(budgets)/max(1, min(budgets))))
+    largest, smallest = max(budgets), max(1, min(budgets))
+    return round(math.log2(largest/smallest))
 
 def _stalled(run):
     "Answers that could not be compared in time."
@@ -212,7 +214,7 @@ def _unanswered(run):
     "Share of the evaluated attempts without an answer."
     if run.report is None: return None
     answers = [answer for row in run.report.answer for answer in row]
-    return sum(answer is None for answer in answers)/len(answers)
+    return answers.count(None)/len(answers)
 
 def _spoils(run):
     "How much worse the last attempt is than the first, on held-out problems."
@@ -302,8 +304,8 @@ def marked(
 # %% ../nbs/55_report_page.ipynb #ebfe6814
 def _attempt(report, i, k):
     "One attempt of a problem, from 0: grade, text, what changed."
-    text = report.text[i][k]
-    body = shown(text) if k == 0 else marked(report.text[i][k - 1], text)
+    texts = report.text[i]
+    body = shown(texts[0]) if k == 0 else marked(texts[k - 1], texts[k])
     cut = " <em>cut off</em>" if report.truncated[i, k] else ""
     right = report.reward[i, k] > 0
     sign = '<b class="right">✓</b>' if right else '<b class="wrong">✗</b>'
@@ -346,9 +348,17 @@ def curve(
     key:str, # of the log, or "rate"
 )->list: # of (step, value)
     "One quantity over the steps at which it was logged."
-    if key != "rate": return [(row["step"], row[key]) for row in run.log if key in row]
-    timed = [row for row in run.timing if row.get("seconds") and "tokens" in row]
-    return [(row["step"], row["tokens"]/row["seconds"]) for row in timed]
+    points = []
+    if key != "rate":
+        for row in run.log:
+            if key in row:
+                points.append((row["step"], row[key]))
+        return points
+    for row in run.timing:
+        if row.get("seconds") and "tokens" in row:
+            rate = row["tokens"]/row["seconds"]
+            points.append((row["step"], rate))
+    return points
 
 # %% ../nbs/55_report_page.ipynb #5745a80f
 def svg(
@@ -369,10 +379,14 @@ def svg(
 
 def _mean_curve(curves):
     "The mean over seeds at the steps that all of them have; else the first one's steps."
-    values = [dict(points) for points in curves]
-    shared = set(values[0]).intersection(*values[1:])
-    steps = sorted(shared or values[0])
-    return steps, [fmean(each.get(step, math.nan) for each in values) for step in steps]
+    curves = [dict(points) for points in curves]
+    first, *others = curves
+    shared = set(first).intersection(*others)
+    steps, means = sorted(shared or first), []
+    for step in steps:
+        values = [curve.get(step, math.nan) for curve in curves]
+        means.append(fmean(values))
+    return steps, means
 
 def _panel(key, methods, styles, percent):
     "One quantity of several methods over the steps."
@@ -400,35 +414,38 @@ def _panel(key, methods, styles, percent):
 # %% ../nbs/55_report_page.ipynb #92436fd6
 def _legend(styles):
     "A line of each method's colour and dashes, and its name."
-    def sample(color, dashes):
-        dash = {"-": "", "--": "4 2", "-.": "5 2 1 2", ":": "1 2"}.get(dashes)
-        dash = " ".join(map(str, dashes[1])) if dash is None else dash
+    named = {"-": "", "--": "4 2", "-.": "5 2 1 2", ":": "1 2"}
+    names = []
+    for title, (color, dashes) in styles.items():
+        dash = named[dashes] if dashes in named else " ".join(map(str, dashes[1]))
         line = f'<line x2="24" y1="4" y2="4" stroke="{color}" stroke-width="3"'
-        return f'<svg class="line" viewBox="0 0 24 8">{line} stroke-dasharray="{dash}"/></svg>'
-    names = [f"<li>{sample(*style)}{shown(title)}</li>" for title, style in styles.items()]
+        sample = f'<svg class="line" viewBox="0 0 24 8">{line} stroke-dasharray="{dash}"/></svg>'
+        names.append(f"<li>{sample}{shown(title)}</li>")
     return f'<ul class="legend">{"".join(names)}</ul>'
 
 def curves_part(
     methods:dict, # title -> list of RunFiles
 )->str: # HTML, "" if nothing was trained
     "A panel a quantity."
-    trained = {title: seeds for title, seeds in methods.items() if any(run.log for run in seeds)}
-    drawn = dict(list(trained.items())[:len(COLORS)])
+    trained = [title for title, seeds in methods.items() if any(run.log for run in seeds)]
+    drawn = {title: methods[title] for title in trained[:len(COLORS)]}
     styles = dict(zip(drawn, zip(COLORS, DASHES)))
     runs = [run for seeds in drawn.values() for run in seeds]
-    logged = {key for run in runs for row in run.log for key in row} | {"rate"}
-    figures = []
+    logged = {key for run in runs for row in run.log for key in row}
+    keys = sorted(logged | {"rate"})
+    figures = ""
     for pattern, heading, look, percent in CURVES:
-        for key in sorted(key for key in logged if re.fullmatch(pattern, key)):
+        for key in keys:
+            if not re.fullmatch(pattern, key): continue
             if not any(curve(run, key) for run in runs): continue
-            name = heading.format(re.sub(r"\D", "", key))
-            caption = f"<figcaption><b>{name}</b> {look}</figcaption>"
-            figures.append(f"<figure>{caption}{_panel(key, drawn, styles, percent)}</figure>")
+            attempt = re.sub(r"\D", "", key)
+            caption = f"<figcaption><b>{heading.format(attempt)}</b> {look}</figcaption>"
+            figures += f"<figure>{caption}{_panel(key, drawn, styles, percent)}</figure>"
     if not figures: return ""
-    more = ""
-    if len(trained) > len(drawn):
-        more = f"<p>Only the first {len(drawn)} of {len(trained)} methods are drawn.</p>"
-    return f'{_legend(styles)}{more}<div class="figures">{"".join(figures)}</div>'
+    more, n = "", len(drawn)
+    if len(trained) > n:
+        more = f"<p>Only the first {n} of {len(trained)} methods are drawn.</p>"
+    return f'{_legend(styles)}{more}<div class="figures">{figures}</div>'
 
 # %% ../nbs/55_report_page.ipynb #new-25
 def _grid(head, rows):
@@ -455,24 +472,26 @@ def settings_part(
 )->str: # HTML
     """Settings that differ between methods, and, folded, those that all share; of seeds, each value
     once."""
-    known = {title: seeds for title, seeds in methods.items() if any(run.settings for run in seeds)}
+    known = [title for title, seeds in methods.items() if any(run.settings for run in seeds)]
     if not known: return "<p>No settings are stored here.</p>"
-    cells = {title: list(map(_facts, seeds)) for title, seeds in known.items()}
-    keys = dict.fromkeys(key for seeds in cells.values() for facts in seeds for key in facts)
-    def value(title, key): # of all seeds, each once
-        values = [_brief(facts[key]) for facts in cells[title] if key in facts]
+    facts = {title: list(map(_facts, methods[title])) for title in known}
+    names = dict.fromkeys(name for seeds in facts.values() for seed in seeds for name in seed)
+    def value(title, name):
+        "A setting of all seeds of a method, each value once."
+        values = [_brief(seed[name]) for seed in facts[title] if name in seed]
         return ", ".join(dict.fromkeys(values)) or "–"
     different, common = [], []
-    for key in keys:
-        values = [value(title, key) for title in known]
-        name = f"<code>{shown(key)}</code>"
+    for name in names:
+        values = [value(title, name) for title in known]
+        cells = [f"<code>{shown(name)}</code>", *map(shown, values)]
         if len(set(values)) > 1:
-            different.append([name, *map(shown, values)])
+            different.append(cells)
         else:
-            common.append([name, shown(values[0])])
+            common.append(cells[:2])
     head = _grid(["", *map(shown, known)], different) if different else ""
     if not common: return head
-    summary = f"{len(common)} settings that {'all share' if len(known) > 1 else 'it had'}"
+    whose = "all share" if len(known) > 1 else "it had"
+    summary = f"{len(common)} settings that {whose}"
     return head + f"<details><summary>{summary}</summary>{_grid(['', ''], common)}</details>"
 
 # %% ../nbs/55_report_page.ipynb #4e7c748a
@@ -492,17 +511,19 @@ def findings_part(
 )->str: # HTML
     """Each rule on each method: what is to be looked at first, then what is fine, then what could
     not be measured."""
-    found = {title: verdicts(seeds) for title, seeds in methods.items()}
+    by_rule = zip(*(verdicts(seeds) for seeds in methods.values()))
     findings = []
-    for i, rule in enumerate(RULES):
-        each = {title: verdict[i] for title, verdict in found.items()} # (hits, measured, worst)
-        items = "".join(_verdict(title, rule, *verdict) for title, verdict in each.items())
-        words = f"<div><b>{escape(rule.see)}</b><br>{escape(rule.means)}: {escape(rule.do)}</div>"
-        hits = sum(verdict[0] for verdict in each.values())
-        measured = any(verdict[1] for verdict in each.values())
-        findings.append((-hits, not measured, f"<section>{words}<ul>{items}</ul></section>"))
+    for rule, each in zip(RULES, by_rule): # of each method (hits, measured, worst)
+        items = ""
+        for title, verdict in zip(methods, each):
+            items += _verdict(title, rule, *verdict)
+        see, means, do = map(escape, (rule.see, rule.means, rule.do))
+        section = f"<section><div><b>{see}</b><br>{means}: {do}</div><ul>{items}</ul></section>"
+        hits = sum(hits for hits, _, _ in each)
+        measured = any(n for _, n, _ in each)
+        findings.append((-hits, not measured, section))
     findings.sort(key=lambda finding: finding[:2])
-    return "\n".join(text for *_, text in findings)
+    return "\n".join(section for *_, section in findings)
 
 # %% ../nbs/55_report_page.ipynb #f248e095
 def numbers_part(
@@ -516,15 +537,23 @@ def numbers_part(
             reports[title] = evaluated if len(evaluated) > 1 else evaluated[0]
     if not reports: return ""
     clean = {UNSEEN.sub("\ufffd", title): each for title, each in reports.items()}
-    drawn = {title.replace("$", r"\$"): each for title, each in list(clean.items())[:16]}
+    first = list(clean)[:16]
+    drawn = {title.replace("$", r"\$"): clean[title] for title in first}
     figure = f'<div class="one">{svg(plot_attempts(drawn))}</div>'
     return f'{figure}<div class="numbers">{table(clean)._repr_html_()}</div>'
 
+def _runs_of(methods):
+    "The runs of all methods, one after the other."
+    return [run for seeds in methods.values() for run in seeds]
+
 def _lost_part(methods):
     "What could not be read."
-    lost = [f"{run.path.name}: {words}" for seeds in methods.values() for run in seeds
-            for words in run.lost]
-    return "".join(f'<p class="look">{shown(words)}</p>' for words in lost)
+    parts = []
+    for run in _runs_of(methods):
+        for words in run.lost:
+            text = shown(f"{run.path.name}: {words}")
+            parts.append(f'<p class="look">{text}</p>')
+    return "".join(parts)
 
 def _episodes_parts(methods, most=12):
     "The episodes of every method, folded; the last one is open."
@@ -625,21 +654,21 @@ def report_html(
     folders = _list(folders)
     check(folders, "folders", folders, "name at least one run folder")
     methods = methods_of(run_folders(folders, ("evals.jsonl", "metrics.jsonl")))
-    readable = any(run.log or run.report for seeds in methods.values() for run in seeds)
-    lost = [words for seeds in methods.values() for run in seeds for words in run.lost]
+    runs = _runs_of(methods)
+    readable = any(run.log or run.report for run in runs)
+    lost = [words for run in runs for words in run.lost]
     reason = lost[0] if lost else "its files are empty"
     check(readable, "folder", str(folders[0]), f"nothing in it can be read: {reason}")
-    names = [Path(f).resolve().name for f in folders]
-    title = "SCoRe report: " + ", ".join(names[:3])
-    if len(names) > 3:
-        title += f" and {len(names) - 3} more"
-    parts = ((None, _lost_part(methods)), ("Held-out problems", numbers_part(methods)),
-             ("What to look at", findings_part(methods)), ("Training", curves_part(methods)),
-             ("Settings", settings_part(methods)), ("Episodes", _episodes_parts(methods)))
-    body = []
-    for heading, part in parts:
-        if part:
-            body.append(f"<h2>{heading}</h2>\n{part}" if heading else part)
+    names = [Path(folder).resolve().name for folder in folders]
+    title, more = "SCoRe report: " + ", ".join(names[:3]), len(names) - 3
+    if more > 0:
+        title += f" and {more} more"
+    parts = {"Held-out problems": numbers_part(methods), "What to look at": findings_part(methods),
+             "Training": curves_part(methods), "Settings": settings_part(methods),
+             "Episodes": _episodes_parts(methods)}
+    body = [f"<h2>{heading}</h2>\n{part}" for heading, part in parts.items() if part]
+    if lost:
+        body.insert(0, _lost_part(methods))
     body = "\n".join(body)
     return Html(PAGE.format(title=shown(title), style=STYLE, parts=body, version=__version__))
 
