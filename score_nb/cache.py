@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FIXED', 'WINDOWS', 'PIECES', 'CHANGING', 'whole_blocks', 'PositionKVCache', 'as_function', 'own_masks',
            'attention_mask', 'CausalLM', 'some_text', 'logit_scale', 'logits_of', 'forward_cached', 'check_kind',
-           'narrow', 'two_rows', 'plainly', 'in_a_batch', 'in_pieces', 'apart', 'check_computed', 'positions']
+           'narrow', 'two_rows', 'plainly', 'padded', 'in_a_batch', 'in_pieces', 'apart', 'check_computed', 'positions']
 
 # %% ../nbs/51_cache.ipynb #xa83a0ce
 import copy, inspect, math
@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers.masking_utils import AttentionMaskInterface, create_masks_for_generate
 from .core import SettingError, check, named_generator
 
-# %% ../nbs/51_cache.ipynb #x6cc0aff
+# %% ../nbs/51_cache.ipynb #whole-blocks
 def whole_blocks(
     slots:int,
     block:int, # slots
@@ -25,6 +25,7 @@ def whole_blocks(
     "The number of slots, rounded up to whole blocks."
     return (slots + block - 1)//block*block
 
+# %% ../nbs/51_cache.ipynb #x6cc0aff
 class PositionKVCache:
     "A KV cache in which slot = position: row b keeps what it read at position p in slot p."
     def __init__(self,
@@ -44,37 +45,44 @@ class PositionKVCache:
         name:tuple, # (layer, 0 keys or 1 values)
         new:Tensor, # (B, H, q, D)
     )->Tensor: # (B, H, self.upto, D)
-        "Put `new` at `self.pos`; everything so far. Room grows by 64 slots at a time."
+        "Write `new` at `self.pos`; returns all so far. Room grows by 64 slots at a time."
         B, H, _, D = new.shape
         have = self.store.get(name)
-        if have is None or have.shape[1] < self.upto:
+        slots = 0 if have is None else have.shape[1]
+        if slots < self.upto:
             room = new.new_zeros(B, whole_blocks(self.upto, 64), H, D)
-            if have is not None:
-                room[:, :have.shape[1]] = have
+            if slots:
+                room[:, :slots] = have
             have = self.store[name] = room
         have[self.rows, self.pos] = new.transpose(1, 2)
-        return have[:, :self.upto].transpose(1, 2)
+        written = have[:, :self.upto]
+        return written.transpose(1, 2)
     def update(self, k, v, layer, *args, **kwargs):
         "Called by the model's attention layers."
         keys = self.write((layer, 0), k)
         values = self.write((layer, 1), v)
         return keys, values
     def get_seq_length(self, *args)->int:
-        "None that could stand for all rows: positions are always given."
+        "0: no length stands for all rows, and so positions are always given."
         return 0
     def select(self, rows)->"PositionKVCache":
         "A copy of these rows: shared prompts, siblings and rows that leave are all this."
-        return PositionKVCache({name: x[rows] for name, x in self.store.items()})
+        store = {name: tensor[rows] for name, tensor in self.store.items()}
+        return PositionKVCache(store)
     @staticmethod
     def cat(parts:list)->"PositionKVCache":
         "The rows of several caches."
-        slots = max(x.shape[1] for part in parts for x in part.store.values())
-        def wide(x):
-            return torch.nn.functional.pad(x, (0, 0, 0, 0, 0, slots - x.shape[1]))
-        joined = {}
+        def joined(tensors):
+            "One tensor of several, with room for the longest."
+            slots = max(x.shape[1] for x in tensors)
+            missing = [slots - x.shape[1] for x in tensors]
+            pad = torch.nn.functional.pad
+            wide = [pad(x, (0, 0, 0, 0, 0, n)) for x, n in zip(tensors, missing)]
+            return torch.cat(wide)
+        store = {}
         for name in parts[0].store:
-            joined[name] = torch.cat([wide(part.store[name]) for part in parts])
-        return PositionKVCache(joined)
+            store[name] = joined([part.store[name] for part in parts])
+        return PositionKVCache(store)
 
 # %% ../nbs/51_cache.ipynb #x65e165c
 def as_function(*args, mask_function, **kwargs):
@@ -94,11 +102,12 @@ def own_masks(
     config._attn_implementation = "as_function"
     nothing = torch.zeros(1, 1, 1, device=device)
     # the names of some arguments have changed over the versions
-    asked = dict(config=config, inputs_embeds=nothing, input_embeds=nothing, attention_mask=None,
-                 past_key_values=None, cache=None,
-                 cache_position=torch.zeros(1, dtype=torch.long, device=device))
+    start = torch.zeros(1, dtype=torch.long, device=device)
+    arguments = dict(config=config, inputs_embeds=nothing, input_embeds=nothing,
+                     attention_mask=None, past_key_values=None, cache=None, cache_position=start)
     known = inspect.signature(create_masks_for_generate).parameters
-    masks = create_masks_for_generate(**{k: v for k, v in asked.items() if k in known})
+    arguments = {name: value for name, value in arguments.items() if name in known}
+    masks = create_masks_for_generate(**arguments)
     for kind, sees in (masks if isinstance(masks, dict) else {"its": masks}).items():
         check(callable(sees), "model", name or config.model_type,
               f"its {kind} layers keep a running state in place of keys and values, so rows of a "
@@ -132,8 +141,8 @@ class CausalLM:
         name:str="", # for refusals
     ):
         self.lm, self.name = lm, name
-        decoder = lm.get_decoder()
-        self.body = lm.model if decoder is lm else decoder # Llama 4 does not know its own
+        decoder = lm.get_decoder() # Llama 4 gives itself
+        self.body = lm.model if decoder is lm else decoder
         self.head = lm.get_output_embeddings()
         self.config = lm.config.get_text_config()
         self.softcap = getattr(self.config, "final_logit_softcapping", None) # c
@@ -268,45 +277,53 @@ PIECES = ( # tokens that two rows read, pass by pass
 
 def two_rows(model:CausalLM)->list: # of (1, n) ids
     "A seeded text for each row, as long as its pieces."
-    lengths = [sum(piece[row] for piece in PIECES) for row in range(2)]
+    lengths = map(sum, zip(*PIECES)) # of the two rows
     return [some_text(model, n, seed=row) for row, n in enumerate(lengths)]
 
 def plainly(model:CausalLM, rows:list)->list:
     "Logits by the model's own forward pass, a row at a time."
     return [model.lm(input_ids=row, use_cache=False).logits[0].float() for row in rows]
 
+def padded(rows:list)->Tensor: # (2, T)
+    "Two rows of ids, the shorter one padded on the right."
+    return torch.nn.utils.rnn.pad_sequence([row[0] for row in rows], batch_first=True)
+
 def in_a_batch(model:CausalLM, rows:list)->list:
     "Logits as the update computes them: one batch, padded on the right, no cache."
-    texts = [row[0] for row in rows]
-    ids = torch.nn.utils.rnn.pad_sequence(texts, batch_first=True)
+    ids = padded(rows)
     hidden = model.body(input_ids=ids, use_cache=False).last_hidden_state
-    return [logits_of(model, h[:len(text)]) for h, text in zip(hidden, texts)]
+    lengths = [row.shape[1] for row in rows]
+    return [logits_of(model, h[:n]) for h, n in zip(hidden, lengths)]
 
 def in_pieces(model:CausalLM, rows:list)->list:
     "Logits as a rollout computes them: in pieces, through a cache that rows share."
-    ids = torch.nn.utils.rnn.pad_sequence([row[0] for row in rows], batch_first=True)
-    cache, logits = PositionKVCache(), ([], [])
-    seen = torch.zeros(2, dtype=torch.long, device=ids.device)
+    ids, cache = padded(rows), PositionKVCache()
+    device, logits = ids.device, ([], [])
+    seen = torch.zeros(2, dtype=torch.long, device=device)
     for piece in PIECES:
-        ahead = torch.arange(max(piece), device=ids.device)
-        pos = seen[:, None] + ahead
-        h = forward_cached(model, ids.gather(1, pos), pos, cache, model.body)
+        ahead = torch.arange(max(piece), device=device)
+        positions = seen[:, None] + ahead
+        text = ids.gather(1, positions)
+        hidden = forward_cached(model, text, positions, cache, model.body)
         for row, n in enumerate(piece):
-            logits[row].append(logits_of(model, h[row, :n]))
-        seen = seen + torch.tensor(piece, device=ids.device)
+            logits[row].append(logits_of(model, hidden[row, :n]))
+        seen = seen + torch.tensor(piece, device=device)
     return [torch.cat(parts) for parts in logits]
 
 # %% ../nbs/51_cache.ipynb #9b6d314d
 def apart(
     logits:Tensor, # (n, V)
-    judge:Tensor, # (n, V)
+    judge:Tensor, # (n, V) of the model's own forward pass
     exact:bool, # the largest difference; else the mean over tokens and, by probability, vocabulary
 )->float: # in nats; infinite if a number is missing
     "How far the log-probs of the same tokens are apart."
-    p, q = torch.log_softmax(judge, -1), torch.log_softmax(logits, -1)
-    gap = (p - q).abs()
-    by_token = (p.exp()*gap).sum(-1) # weighted by probability
-    nats = float(gap.max() if exact else by_token.mean())
+    expected, logp = torch.log_softmax(judge, -1), torch.log_softmax(logits, -1)
+    gap = (expected - logp).abs()
+    if exact:
+        nats = float(gap.max())
+    else:
+        by_token = (expected.exp()*gap).sum(-1) # weighted by probability
+        nats = float(by_token.mean())
     return float("inf") if math.isnan(nats) else nats
 
 @torch.no_grad()
@@ -315,8 +332,9 @@ def check_computed(
 )->dict: # way of computing -> nats it is off
     "Whether rollout and update compute what the model itself does. Raises `SettingError`."
     exact = model.dtype == torch.float32 and not getattr(model.lm, "quantization_method", None)
-    most, kind, gaps = 1e-3 if exact else .1, type(model.lm).__name__, {}
-    another = "use a model of another architecture"
+    most = 1e-3 if exact else .1 # nats
+    kind, another = type(model.lm).__name__, "use a model of another architecture"
+    gaps = {}
     check_kind(model.config, model.name)
     rows = two_rows(model)
     with narrow(model):
@@ -345,10 +363,13 @@ def positions(
     config, # of the language model
 )->int: # tokens; None if it names no limit
     "How long a text may be for the model to be computed alike, whole and in pieces."
-    most = getattr(config, "max_position_embeddings", None) or getattr(config, "max_seq_len", None)
+    names = "max_position_embeddings", "max_seq_len"
+    most = next(filter(None, (getattr(config, name, None) for name in names)), None)
     rope = getattr(config, "rope_parameters", None) or {}
     # Gemma 3 has one for each kind of layer
-    each = [rope, *(v for v in rope.values() if isinstance(v, dict))]
-    changing = [r for r in each if r.get("rope_type") in CHANGING]
-    limits = [most] + [r.get("original_max_position_embeddings") for r in changing]
+    by_layer = [value for value in rope.values() if isinstance(value, dict)]
+    limits = [most]
+    for numbers in (rope, *by_layer):
+        if numbers.get("rope_type") in CHANGING:
+            limits.append(numbers.get("original_max_position_embeddings"))
     return min(filter(None, limits), default=None)
