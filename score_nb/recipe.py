@@ -35,7 +35,7 @@ class Stage:
     title:str # what tables call its policy
     make:Objective|Callable=None # or (policy, task, problems, cfg, folder) that trains in place
     new_base:bool=False # first the policy of the line before becomes its base, and so its reference
-    cfg:TrainConfig=None # default that of the run
+    cfg:TrainConfig=None # its own settings; default: those of the run
 
 def recipe(
     attempts:int=2, # K
@@ -101,9 +101,8 @@ def stored_report(
         lock.release()
     report = Report.from_rows(read_jsonl(file))
     whole = asked is None or report.problem == [p.id for p in asked]
-    remedy = (
-        "does not hold the problems that were asked; delete it, then give the same command again")
-    check(whole, "file", str(file), remedy)
+    lacks = "does not hold the problems that were asked"
+    check(whole, "file", str(file), f"{lacks}; delete it, then give the same command again")
     return report
 
 # %% ../nbs/61_recipe.ipynb #stage-make
@@ -146,7 +145,7 @@ def make_stage(
     problems:list, # of Problem
     cfg:TrainConfig,
     run, # folder of the stage
-    **said, # label, later, track, validation: as for `train`
+    **shown, # label, later, track, validation: as for `train`
 ):
     "Train a stage, or read what an earlier call left. Raises `SettingError` as `train` does."
     ours = isinstance(stage.make, Objective)
@@ -155,7 +154,7 @@ def make_stage(
     elif not ours:
         stage.make(policy, task, problems, cfg, run)
     else:
-        train(policy, task, problems, stage.make, cfg, run, **said)
+        train(policy, task, problems, stage.make, cfg, run, **shown)
 
 # %% ../nbs/61_recipe.ipynb #stages-run
 def measured_for(
@@ -186,10 +185,10 @@ def run_stages(
         run, own = Path(folder)/stage.name, stage.cfg or cfg
         if stage.new_base:
             policy = new_base(policy, Path(folder)/stages[i - 1].name/"merged", own.seed)
-        said = dict(label=stage.label, later=sum(steps[i + 1:]), track=track,
-                    validation=measured_for(stage, validation))
+        shown = dict(label=stage.label, later=sum(steps[i + 1:]), track=track,
+                     validation=measured_for(stage, validation))
         if stage.make:
-            make_stage(stage, policy, task, problems, own, run, **said)
+            make_stage(stage, policy, task, problems, own, run, **shown)
         with policy.together():
             if is_main():
                 stored_report(run, lambda: ask(policy, stage), asked)
