@@ -24,7 +24,7 @@ PACKAGES = "onnx", "onnxscript", "onnxruntime" # the extra 'onnx'
 def check_packages(
     packages=PACKAGES, # names that can be imported
 ):
-    "Whether the packages are installed. Raises `SettingError`."
+    "Raises `SettingError` that names the first package that is not installed."
     for name in packages:
         check(find_spec(name), "format", "onnx",
               f"needs the package {name}, which is not installed; pip install 'score_nb[onnx]'")

@@ -70,8 +70,9 @@ class ModelSizes:
         self.eager = model.config._attn_implementation == "eager" # attention keeps every score
         self.capped = bool(getattr(config, "final_logit_softcapping", None))
         self.parameters = sum(weight.numel() for weight in model.parameters())
-        layers = CausalLM(model).body.modules()
-        linear = [module for module in layers if isinstance(module, (torch.nn.Linear, Conv1D))]
+        kinds = torch.nn.Linear, Conv1D
+        parts = CausalLM(model).body.modules()
+        linear = [part for part in parts if isinstance(part, kinds)]
         self.matrices = [module.weight.shape for module in linear] # (out, in); GPT-2: (in, out)
         self.numbers = [module.weight.numel() for module in linear]
     def adapter(self,
@@ -93,7 +94,9 @@ def packed(
 )->int: # bytes
     "A matrix in 4 bits with double quantization (Dettmers et al. 2023, section 3)."
     blocks = ceil(n/64)
-    return n//2 + blocks + 4*ceil(blocks/256) + 1092 # the last: two lookup tables
+    groups = ceil(blocks/256)
+    lookup_tables = 1092
+    return n//2 + blocks + 4*groups + lookup_tables
 
 def always_bytes(
     model:ModelSizes,
@@ -107,7 +110,9 @@ def always_bytes(
     a, inside = model.adapter(rank), sum(model.numbers)
     layers = sum(map(packed, model.numbers)) if load_in_4bit else b*inside
     outside = b*(model.parameters - inside) # the vocabulary and the norms
-    averages = int(2*a*(1 + 4/256)) if adam_8bit else 8*a
+    averages = 8*a
+    if adam_8bit:
+        averages = int(2*a*(1 + 4/256))
     terms = {"weights": outside + layers,
              "adapter": 4*a*(1 + cpu), # the best adapter so far is kept on the CPU
              "Adam's averages": averages}
@@ -176,7 +181,10 @@ def cache_bytes(
 )->int: # bytes per conversation
     "Keys and values of a conversation. There is room for whole blocks of 64 tokens."
     w = model.widths
-    return 2*model.layers*w["pairs"]*w["head"]*b*64*ceil(length/64)
+    numbers = w["pairs"]*w["head"]
+    per_token = 2*model.layers*numbers*b # a key and a value
+    blocks = ceil(length/64)
+    return per_token*64*blocks
 
 def sampling_moments(
     model:ModelSizes,
@@ -190,7 +198,7 @@ def sampling_moments(
     waiting = batch.conversations > R # conversations take the places of finished ones
     copied = 0
     if model.eager and w["heads"] > w["pairs"]: # keys and values of a layer, for every head
-        copied = 2*T*w["heads"]*w["head"]*b
+        copied = 2*b*T*w["heads"]*w["head"]
     first = batch.prompt*work + cache_bytes(model, batch.prompt, b)
     return {"prompts": batch.prompts*first,
             "correction instructions": R*(batch.bridge*work + begun),
@@ -224,16 +232,22 @@ def kept(
     if c.model_type == "gemma3_text":
         norms += 4*(H + K)*(D + 1) # it also norms queries and keys
     # of the adapter's matrices: shared in float32, a copy for each in bfloat16
-    inputs = (8*d if b == 4 else 20*d) + 28*rank
+    copies = 8*d if b == 4 else 20*d
+    inputs = copies + 28*rank
     # a set of keys and values for every head, else one for every key head
     copied = eager or kind == "sliding_attention" and T > c.sliding_window
+    sets = H if copied else K
     queries, output = b*H*D, 4*H*D
-    keys_values = 2*b*D*(H if copied else K)
+    keys_values = 2*b*D*sets
     if eager:
         scores = 8*H*T
-    else: # sdpa keeps a sum for every head, and a bfloat16 output in addition
-        scores = 4*H + (b*H*D if b < 4 else 0)
-    return norms + inputs + queries + keys_values + output + scores + (3*b + 4)*I
+    else:
+        scores = 4*H # sdpa keeps a sum for every head,
+        if b < 4:
+            scores += b*H*D # and a bfloat16 output in addition
+    attention = queries + keys_values + output + scores
+    mlp = (3*b + 4)*I
+    return norms + inputs + attention + mlp
 
 def updating_bytes(
     model:ModelSizes,
@@ -243,19 +257,24 @@ def updating_bytes(
     recompute:bool=False,
 )->dict: # term -> bytes
     "What an update needs beside what is always there."
-    w, N, n, T = model.widths, batch.micro_tokens, batch.micro_sampled, batch.length
-    d, V = w["state"], model.vocabulary
-    layers = [kept(model.config, T, kind, rank, b, model.eager) for kind in model.kinds]
-    of_layers = model.layers*d*b if recompute else sum(layers) # per token
-    after_layers = 3*n*d*b + N*d*(4 + b)
-    work = layer_bytes(model, T) # per token
+    N, n, T = batch.micro_tokens, batch.micro_sampled, batch.length
+    w, V = model.widths, model.vocabulary
+    d = w["state"]
+    def of_kind(kind):
+        return kept(model.config, T, kind, rank, b, model.eager)
+    layers = list(map(of_kind, model.kinds)) # bytes per token
+    of_layers = model.layers*d*b if recompute else sum(layers)
+    after_layers = N*d*(4 + b) + 3*n*d*b
+    work = layer_bytes(model, T)
     if recompute: # a layer is computed once more, and its gradients
         scores = 8*w["heads"]*T if model.eager else 0
-        again = max(layers) + max(8*w["inner"], scores) + 8*d
-        work = max(work, again)
+        moment = max(8*w["inner"], scores) + 8*d
+        work = max(work, max(layers) + moment)
     chunk_tokens = min(n, max(1, 2**24//V))
-    chunk = 4*V*chunk_tokens*(5 if model.capped else 3)
-    return {"gradients": 4*model.adapter(rank), "activations kept": N*of_layers + after_layers,
+    arrays = 5 if model.capped else 3
+    chunk = arrays*4*V*chunk_tokens
+    return {"gradients": 4*model.adapter(rank),
+            "activations kept": N*of_layers + after_layers,
             "a chunk's logits, or one layer at work": max(chunk, N*work)}
 
 # %% ../nbs/43_presets.ipynb #cell-9
@@ -270,19 +289,26 @@ class Plan:
         phase:str, # "sampling" or "updating"
     )->int: # bytes
         "All that a phase needs."
-        return sum(self.always.values()) + sum(getattr(self, phase).values())
+        own = getattr(self, phase)
+        return sum(self.always.values()) + sum(own.values())
     @property
     def peak(self)->int:
         "Bytes of the phase that needs more."
         return max(self.of("sampling"), self.of("updating"))
     def table(self)->Table:
         "In GB (2^30 bytes), a row for each term."
+        rows = []
         def gb(size):
-            return f"{size/GB:.2f}"
-        rows = [[term, gb(size), gb(size)] for term, size in self.always.items()]
-        rows += [[term, gb(size), ""] for term, size in self.sampling.items()]
-        rows += [[term, "", gb(size)] for term, size in self.updating.items()]
-        rows += [["together", gb(self.of("sampling")), gb(self.of("updating"))]]
+            return "" if size is None else f"{size/GB:.2f}"
+        def add(term, sampling=None, updating=None):
+            rows.append([term, gb(sampling), gb(updating)])
+        for term, size in self.always.items():
+            add(term, size, size)
+        for term, size in self.sampling.items():
+            add(term, sampling=size)
+        for term, size in self.updating.items():
+            add(term, updating=size)
+        add("together", self.of("sampling"), self.of("updating"))
         note = f"peak {gb(self.peak)} GB · {self.note}"
         return Table(["GB", "sampling", "updating"], rows, note)
     def __str__(self):
@@ -318,7 +344,8 @@ def memory_plan(
     for name, value in sizes.items():
         check(type(value) is int, name, value, "give a whole number")
         check_number(name, value, low=1)
-    c, name = (shape_of(config), config) if isinstance(config, str) else (config, "")
+    name = config if isinstance(config, str) else ""
+    c = shape_of(config) if name else config
     check_kind(c, name)
     remedy = (f"the model is {c.hidden_size:,} wide, and a higher rank says nothing more; "
               "use at most that")
@@ -327,10 +354,10 @@ def memory_plan(
     model = sizes_of(name) if name in SHAPES else ModelSizes(c)
     batch = BatchSizes(problems, samples*branch, attempts, max_new_tokens, max_rows, tokens,
                        prompt, bridge)
+    rows = f"{batch.rows} rows of {prompt} + {attempts} × {max_new_tokens} tokens"
     four_bit = "4 bits, " if load_in_4bit else ""
-    note = (f"{batch.rows} rows of {prompt} + {attempts} × {max_new_tokens} tokens, "
-            f"micro-batches of {batch.micro_tokens:,}, {four_bit}"
-            f"computing in {str(dtype)[6:]} on {device}")
+    computing = f"computing in {str(dtype)[6:]} on {device}"
+    note = f"{rows}, micro-batches of {batch.micro_tokens:,}, {four_bit}{computing}"
     always = always_bytes(model, rank, b, load_in_4bit, adam_8bit, cpu)
     sampling = sampling_bytes(model, batch, b, merge=b == 4 and not load_in_4bit)
     updating = updating_bytes(model, batch, rank, b, recompute)
@@ -357,7 +384,9 @@ class Preset:
         return f"{self.model.rpartition('/')[2]}-{self.gpu_gb}gb"
     def options(self)->dict:
         "As options of `score_nb train`."
-        return {key: value for key, value in asdict(self).items() if key != "gpu_gb"}
+        options = asdict(self)
+        del options["gpu_gb"]
+        return options
     def plan(self,
         **changed, # options
     )->Plan:
@@ -399,12 +428,13 @@ def nearest_preset(
 )->Preset: # None if none fits
     """A preset that fits on the card: of this model if possible, else of the largest one, and made
     for the largest card up to this one."""
-    fits = [preset for preset in PRESETS.values() if preset.plan().peak <= gpu_gb*GB]
-    by_size = list(SHAPES)
+    card, by_size = gpu_gb*GB, list(SHAPES)
+    fits = [preset for preset in PRESETS.values() if preset.plan().peak <= card]
     def order(preset):
         "Larger is nearer."
+        is_asked_for = preset.model == model
         made_for_less = preset.gpu_gb <= gpu_gb
-        return preset.model == model, by_size.index(preset.model), made_for_less, preset.gpu_gb
+        return is_asked_for, by_size.index(preset.model), made_for_less, preset.gpu_gb
     return max(fits, key=order, default=None)
 
 def check_fit(
