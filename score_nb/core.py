@@ -82,12 +82,16 @@ def check_number(
     high:float=math.inf, # largest value allowed
 ):
     "Raise `SettingError` unless `value` is a finite number within [low, high]."
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     # of NaN every comparison is false
-    ok = number and abs(value) <= sys.float_info.max and low <= value <= high
-    bounds = [f"at least {number_text(low)}"]*(low > -math.inf)
-    bounds += [f"at most {number_text(high)}"]*(high < math.inf)
-    check(ok, field, value, " ".join(["give a finite number", " and ".join(bounds)]).strip())
+    ok = is_number and abs(value) <= sys.float_info.max and low <= value <= high
+    bounds = []
+    if low > -math.inf:
+        bounds.append(f"at least {number_text(low)}")
+    if high < math.inf:
+        bounds.append(f"at most {number_text(high)}")
+    remedy = "give a finite number " + " and ".join(bounds)
+    check(ok, field, value, remedy.strip())
 
 # %% ../nbs/50_core.ipynb #new-10
 def closest(
@@ -115,8 +119,9 @@ def named_seed(
     *names, # any printable values, for instance a seed, a step number and a purpose
 )->int: # 63 bits
     "The same number for the same names, on every machine and in every process."
-    return int.from_bytes(
-        hashlib.sha256("/".join(map(str, names)).encode()).digest()[:8], "big") >> 1
+    text = "/".join(map(str, names))
+    digest = hashlib.sha256(text.encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
 
 def named_generator(
     *names,       # as for `named_seed`
@@ -183,7 +188,8 @@ class TrainConfig:
         check(total <= MANY, "problems", self.problems, too_many)
     def _check_field(self, f):
         "Raise `SettingError` unless a value has its field's type and lies within its bounds."
-        value, kind = getattr(self, f.name), int if f.default is None else type(f.default)
+        value = getattr(self, f.name)
+        kind = int if f.default is None else type(f.default)
         if kind is bool:
             check(type(value) is bool, f.name, value, "give True or False")
             return
@@ -367,7 +373,9 @@ def log_folders(
 )->set: # of Path
     """The folders that hold a log of one of these names, stored or not. Raises `SettingError` for a
     damaged archive."""
-    found = {file.parent for name in (*names, ARCHIVE) for file in Path(folder).rglob(name)}
+    found = set()
+    for name in (*names, ARCHIVE):
+        found |= {file.parent for file in Path(folder).rglob(name)}
     return {f for f in found if any(is_log(f/name) for name in names)}
 
 # %% ../nbs/50_core.ipynb #cell-22
@@ -516,15 +524,16 @@ class ConfigFile:
 
     def compare(self, stored:dict, free=()):
         "Raise `SettingError` unless the settings, the free ones apart, are the stored ones."
-        mine = {k: v for k, v in self.settings.items() if k not in free}
-        for k, value in mine.items():
-            if k not in stored or stored[k] == value: continue
-            check(k not in OTHER, "run", str(self.path),
-                  OTHER.get(k, "") + ", or choose another folder")
-            remedy = self.why.get(k, "use that, or another folder")
-            started = f"the run folder {self.path} was started with {k}={shown(stored[k])}"
-            raise SettingError(k, value, f"{started}; {remedy}")
-        differs = sorted(mine.keys() ^ (stored.keys() - set(free)))
+        fixed = {name: value for name, value in self.settings.items() if name not in free}
+        for name, value in fixed.items():
+            if name not in stored or stored[name] == value: continue
+            if name in OTHER:
+                remedy = f"{OTHER[name]}, or choose another folder"
+                raise SettingError("run", str(self.path), remedy)
+            remedy = self.why.get(name, "use that, or another folder")
+            started = f"the run folder {self.path} was started with {name}={shown(stored[name])}"
+            raise SettingError(name, value, f"{started}; {remedy}")
+        differs = sorted(fixed.keys() ^ (stored.keys() - set(free)))
         remedy = ("was made by another command or an earlier version (its settings differ in "
                   f"{', '.join(differs)}); choose another folder")
         check(not differs, "run", str(self.path), remedy)
@@ -622,14 +631,17 @@ class Run(RunFolder):
         """Drop the rows after `step`, and a half-written last line: what a resumed run will write
         again. Damaged rows are left out, and that is said."""
         text = self.text(file)
-        *lines, half = text.split("\n")
-        kept = [line for line in lines if row_step(line, step + 1) <= step]
-        lost = sum(row_step(line) is None for line in lines) if step > 0 else 0
-        new = "".join(line + "\n" for line in kept) if known is None else known
-        if known is None and lost:
-            print(f"{self.path/file}: damaged rows left out: {lost}", file=sys.stderr)
-        if known is not None and not text.startswith(known):
-            print(f"{self.path/file}: rows restored from the checkpoint", file=sys.stderr)
+        *lines, _ = text.split("\n") # without a half-written last line
+        if known is None:
+            kept = [line for line in lines if row_step(line, step + 1) <= step]
+            new = "".join(line + "\n" for line in kept)
+            lost = sum(row_step(line) is None for line in lines)
+            if lost and step > 0:
+                print(f"{self.path/file}: damaged rows left out: {lost}", file=sys.stderr)
+        else:
+            new = known
+            if not text.startswith(known):
+                print(f"{self.path/file}: rows restored from the checkpoint", file=sys.stderr)
         if new != text:
             write_atomic(self.path/file, new)
 
@@ -647,7 +659,8 @@ def data_path(
 )->Path:
     "A file of the project's data folder: inside the installed package, or beside it in a checkout."
     here = Path(__file__).parent if "__file__" in globals() else Path.cwd()
-    root = next((p for p in (here/"data", here.parent/"data") if p.is_dir()), here.parent/"data")
+    inside, beside = here/"data", here.parent/"data"
+    root = inside if inside.is_dir() else beside
     return root.joinpath(*parts)
 
 # %% ../nbs/50_core.ipynb #slow-cell
