@@ -85,7 +85,7 @@ def accuracy_report(
     return report
 
 # %% ../nbs/54_reports.ipynb #rep-1
-import re
+import itertools, re
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
@@ -108,13 +108,15 @@ def check_grades(
     reward:Tensor, # (n, K)
 ):
     "Raise `SettingError` unless there is a problem, an attempt, and every grade is 0 or 1."
-    table = "give a row a problem and a column an attempt, at least one"
-    check(reward.ndim == 2 and reward.shape[1] >= 1, "reward", tuple(reward.shape), table)
+    remedy = "give a row a problem and a column an attempt, at least one"
+    is_table = reward.ndim == 2 and reward.shape[1] >= 1
+    check(is_table, "reward", tuple(reward.shape), remedy)
     check(len(reward) > 0, "problems", [], "give at least one problem")
-    odd = reward[(reward != 0) & (reward != 1)]
-    first = [round(x, 6) for x in odd[:1].tolist()]
+    is_grade = (reward == 0) | (reward == 1)
+    others = reward[~is_grade]
+    first = [round(x, 6) for x in others[:1].tolist()]
     remedy = "an accuracy counts right attempts: grades are 0 or 1, without credit for format"
-    check(len(odd) == 0, "reward", first, remedy)
+    check(len(others) == 0, "reward", first, remedy)
 
 # %% ../nbs/54_reports.ipynb #rep-4
 class Picture(Figure):
@@ -172,18 +174,21 @@ def edit_ratio(
     b:str, # another's
 )->float: # 0 (equal) to 1 (one of them is empty)
     "Edit distance over the sum of the lengths, in characters; 0 if both are empty."
-    return levenshtein(a, b)/((len(a) + len(b)) or 1)
+    letters = len(a) + len(b)
+    return levenshtein(a, b)/letters if letters else 0.
 
 # %% ../nbs/54_reports.ipynb #mean-interval
 def mean_interval(
     values:list, # (n,) numbers in [0, 1]
 )->Interval:
-    """The mean of numbers in [0, 1], plus and minus 1.96 standard errors; nothing is known of the
-    spread if n = 1."""
-    m, n = fmean(values), len(values)
-    standard_error = stdev(values)/math.sqrt(n) if n > 1 else math.inf
-    half = min(1., Z*standard_error)
-    return Interval(m, max(0., m - half), min(1., m + half))
+    """The mean of numbers in [0, 1], plus and minus 1.96 standard errors. One number says nothing
+    of the spread, and its interval is all of [0, 1]."""
+    mean, n, half = fmean(values), len(values), 1.
+    if n > 1:
+        standard_error = stdev(values)/math.sqrt(n)
+        half = min(1., Z*standard_error)
+    low, high = max(0., mean - half), min(1., mean + half)
+    return Interval(mean, low, high)
 
 # %% ../nbs/54_reports.ipynb #rep-13
 def percent(
@@ -204,33 +209,40 @@ class AlignedTable:
         self.head, self.rows, self.note = head, rows, note
     def _widths(self):
         "Letters that each column needs."
-        columns = zip(self.head, *self.rows)
-        return [max(len(line) for cell in column for line in cell.split("\n"))
-                for column in columns]
+        widths = []
+        for column in zip(self.head, *self.rows):
+            lines = [line for cell in column for line in cell.split("\n")]
+            widths.append(max(map(len, lines)))
+        return widths
 
     def _blocks(self, width):
         """Columns side by side that fit in a width: lists of positions, each beginning with the
         first."""
         need, blocks = self._widths(), [[0]]
         for j in range(1, len(need)):
-            taken = sum(need[i] + 2 for i in blocks[-1]) + need[j]
-            if width and taken > width and len(blocks[-1]) > 1:
-                blocks.append([0])
-            blocks[-1].append(j)
+            block = blocks[-1]
+            taken = need[j] + sum(need[i] + 2 for i in block)
+            if width and taken > width and len(block) > 1:
+                block = [0]
+                blocks.append(block)
+            block.append(j)
         return blocks
 
     def _aligned(self, columns):
         "Some columns as lines of text: the first one to the left, the others to the right."
         need, lines = self._widths(), []
         def padded(j, cell):
-            return cell.rjust(need[j]) if j else cell.ljust(need[j])
+            width = need[j]
+            return cell.rjust(width) if j else cell.ljust(width)
         for row in [self.head, *self.rows]:
             cells = [row[j].split("\n") for j in columns]
             for line in zip_longest(*cells, fillvalue=""):
-                lines.append("  ".join(map(padded, columns, line)).rstrip())
-        widths = [need[j] for j in columns]
-        rule = "─"*(sum(widths) + 2*len(widths) - 2)
-        height = max(cell.count("\n") for cell in self.head) + 1
+                text = "  ".join(map(padded, columns, line))
+                lines.append(text.rstrip())
+        letters = sum(need[j] for j in columns)
+        gaps = 2*(len(columns) - 1)
+        rule = "─"*(letters + gaps)
+        height = 1 + max(cell.count("\n") for cell in self.head)
         return "\n".join([*lines[:height], rule, *lines[height:]])
 
     def text(self,
@@ -238,8 +250,10 @@ class AlignedTable:
     )->str:
         "Aligned text. Columns that do not fit follow below, beside the first one again."
         blocks = [self._aligned(columns) for columns in self._blocks(width)]
+        text = "\n\n".join(blocks)
+        if not self.note: return text
         note = fill(self.note, width) if width else self.note
-        return "\n\n".join(blocks) + ("\n" + note if note else "")
+        return f"{text}\n{note}"
 
     def __str__(self):
         return self.text()
@@ -289,7 +303,7 @@ def _range(name, x):
 def told_by_id(
     row:dict, # of evals.jsonl
 )->dict: # level, question, reference; {} unless it is a first attempt at an embedded problem
-    "What the id of a row's problem tells."
+    "What the id of a row's problem says already."
     id = row.get("problem")
     if row.get("attempt") != 1 or not isinstance(id, str): return {}
     problem = equation_of(id)
@@ -301,15 +315,18 @@ def without_told(
 )->dict: # what a stored run holds of it
     "The row without what its problem's id tells; as it is if it says anything else."
     told = told_by_id(row)
-    if any(row.get(key) != value for key, value in told.items()): return row
+    same = {key: value for key, value in row.items() if key in told}
+    if same != told: return row
     return {key: value for key, value in row.items() if key not in told}
 
 def with_told(
     row:dict, # of evals.jsonl, or of a stored run
 )->dict:
     "The whole row: the inverse of `without_told`, also in the order of its columns."
-    told = {} if {"level", "question", "reference"} <= row.keys() else told_by_id(row)
-    return {"problem": row["problem"], "attempt": 1, **told, **row} if told else row
+    if {"level", "question", "reference"} <= row.keys(): return row
+    told = told_by_id(row)
+    if not told: return row
+    return {"problem": row["problem"], "attempt": 1, **told, **row}
 
 # %% ../nbs/54_reports.ipynb #rep-20
 FIELDS = dict( # of a row
@@ -423,8 +440,8 @@ class Measures(Answers):
         "{(j, k): (n,) edit ratios between attempts j and k}."
         ratios = {}
         for j, k in pairs_of(self.attempts):
-            pairs = [(texts[j - 1], texts[k - 1]) for texts in self.text]
-            ratios[j, k] = torch.tensor([edit_ratio(a, b) for a, b in pairs])
+            of_pair = [edit_ratio(texts[j - 1], texts[k - 1]) for texts in self.text]
+            ratios[j, k] = torch.tensor(of_pair)
         return ratios
     @cached_property
     def changed(self)->dict:
@@ -439,8 +456,9 @@ class Measures(Answers):
         """(n,) of 'c→c', 'i→c', 'c→i', 'i→i': the first attempt's grade and the last one's ('c' or
         'i' if there is only one)."""
         columns = [0, self.attempts - 1] if self.attempts > 1 else [0]
-        grades = self.reward[:, columns].int().tolist()
-        return ["→".join("ic"[grade] for grade in row) for row in grades]
+        is_right = self.reward[:, columns].bool()
+        letters = [["c" if right else "i" for right in row] for row in is_right.tolist()]
+        return ["→".join(row) for row in letters]
     def by_level(self)->dict:
         "{level: report on its problems}, the easiest first."
         positions = {}
@@ -454,15 +472,18 @@ class Report(Measures):
     def summary(self)->dict:
         """{name: n or (value, low, high)}, flat and JSON-able; `truncated` is the share of problems
         with an attempt cut off."""
-        out = dict(self.accuracy)
+        intervals, n = dict(self.accuracy), len(self)
+        del intervals["n"]
         for j, k in pairs_of(self.attempts):
-            ratios, changed = self.edit_ratios[j, k], self.changed[j, k]
-            out[f"edit ratio(t{j},t{k})"] = mean_interval(ratios.tolist())
-            out[f"answer change(t{j},t{k})"] = wilson(int(changed.sum()), len(self))
-        out["truncated"] = wilson(int(self.truncated.any(1).sum()), len(self))
-        for name, x in out.items():
-            if name != "n":
-                out[name] = Interval(*(round(number, 6) for number in x))
+            ratios, changed = self.edit_ratios[j, k].tolist(), int(self.changed[j, k].sum())
+            intervals[f"edit ratio(t{j},t{k})"] = mean_interval(ratios)
+            intervals[f"answer change(t{j},t{k})"] = wilson(changed, n)
+        truncated = int(self.truncated.any(1).sum())
+        intervals["truncated"] = wilson(truncated, n)
+        out = {"n": self.accuracy["n"]}
+        for name, interval in intervals.items():
+            rounded = [round(number, 6) for number in interval]
+            out[name] = Interval(*rounded)
         return out
 
     def _table(self):
@@ -482,14 +503,15 @@ def _rows_of_attempt(policy, task, problems, episodes, k, begun):
     "A row of evals.jsonl for every problem, about attempt k, which was made to begin with `begun`."
     rows = []
     answers = map(task.answer, episodes.texts(policy.tokenizer, k)) # of what was sampled and graded
-    sampled = policy.tokenizer.batch_decode(episodes.attempt_ids(k), skip_special_tokens=True)
-    for b, (problem, text, answer) in enumerate(zip(problems, sampled, answers)):
+    ids = episodes.attempt_ids(k)
+    sampled = policy.tokenizer.batch_decode(ids, skip_special_tokens=True)
+    grades, cut_off = episodes.reward[:, k - 1].tolist(), episodes.truncated[:, k - 1].tolist()
+    for problem, text, answer, grade, cut in zip(problems, sampled, answers, grades, cut_off):
         # a reader also wants to see how it was made to begin
+        text = (begun + text).strip()
         rows.append(dict(problem=problem.id, attempt=k, level=problem.level,
-                         question=problem.question, reference=problem.answer,
-                         text=(begun + text).strip(), answer=answer,
-                         reward=int(episodes.reward[b, k - 1]),
-                         truncated=bool(episodes.truncated[b, k - 1])))
+                         question=problem.question, reference=problem.answer, text=text,
+                         answer=answer, reward=int(grade), truncated=cut))
     return rows
 
 def evaluate(
@@ -534,8 +556,10 @@ def _seeds(x):
     seeds = x if isinstance(x, (list, tuple)) else [x]
     check(len(seeds) > 0, "reports", x, "give a report, or a list with at least one")
     def summary(report):
-        numbers = report if isinstance(report, dict) else report.summary()
-        return {k: v if k == "n" else Interval(*v) for k, v in numbers.items()}
+        numbers = dict(report) if isinstance(report, dict) else report.summary()
+        n = numbers.pop("n")
+        intervals = {name: Interval(*values) for name, values in numbers.items()}
+        return {"n": n} | intervals
     return list(map(summary, seeds))
 
 def _pool(x):
@@ -559,11 +583,14 @@ def _attempts(s):
 def _columns(attempts):
     "Metrics of a table whose policies have these numbers of attempts, and their headings."
     ends = sorted(attempts - {1})
+    names = "Δ", "i→c", "c→i", "edit ratio", "answer change"
     keys = [f"Acc@t{k}" for k in range(1, max(attempts) + 1)]
     for k in ends:
-        keys += [f"{what}(t1,t{k})" for what in ("Δ", "i→c", "c→i", "edit ratio", "answer change")]
-    def heading(key): # short where it is clear which attempts are meant
-        return key if key.startswith(("Acc", "Δ")) or len(ends) > 1 else key.split("(")[0]
+        keys += [f"{name}(t1,t{k})" for name in names]
+    def heading(key):
+        "The key, shortened where it is clear which attempts are meant."
+        if len(ends) > 1 or key.startswith(("Acc", "Δ")): return key
+        return key.split("(")[0]
     return keys, list(map(heading, keys))
 
 def table(
@@ -574,13 +601,18 @@ def table(
     check(len(reports) > 0, "reports", reports, "give at least one")
     pooled = {name: _pool(x) for name, x in reports.items()}
     seeds = {name: len(_seeds(x)) for name, x in reports.items()}
-    keys, head = _columns({_attempts(s) for s in pooled.values()})
-    def cell(s, k):
-        return f"{_number(k, s[k].value)}\n{_range(k, s[k])}" if k in s else "–"
+    keys, head = _columns(set(map(_attempts, pooled.values())))
+    def cell(summary, key):
+        if key not in summary: return "–"
+        interval = summary[key]
+        return f"{_number(key, interval.value)}\n{_range(key, interval)}"
     rows = []
-    for name, s in pooled.items():
-        size = f"{seeds[name]} × {s['n']}" if seeds[name] > 1 else f"{s['n']}"
-        rows.append([name, *(cell(s, k) for k in keys), size])
+    for name, summary in pooled.items():
+        n, size = seeds[name], str(summary["n"])
+        if n > 1:
+            size = f"{n} × {size}"
+        cells = [cell(summary, key) for key in keys]
+        rows.append([name, *cells, size])
     note = ["percent of n problems, edit ratio from 0 to 1"]
     if min(seeds.values()) == 1:
         note.append("below: 95 % interval")
@@ -598,11 +630,13 @@ def compare(
     not the same."""
     check(before.problem == after.problem, "problems", len(after),
           "compare reports on the same problems, in the same order")
-    check(1 <= attempt <= min(before.attempts, after.attempts), "attempt", attempt,
-          "give one that both reports have")
-    was_right, is_right = (report.reward[:, attempt - 1].bool() for report in (before, after))
-    gained, lost = ~was_right & is_right, was_right & ~is_right
-    return paired_interval(int(gained.sum()), int(lost.sum()), len(gained))
+    most = min(before.attempts, after.attempts)
+    check(1 <= attempt <= most, "attempt", attempt, "give one that both reports have")
+    was_right = before.reward[:, attempt - 1].bool()
+    is_right = after.reward[:, attempt - 1].bool()
+    gained = int((is_right & ~was_right).sum())
+    lost = int((was_right & ~is_right).sum())
+    return paired_interval(gained, lost, len(is_right))
 
 # %% ../nbs/54_reports.ipynb #rep-37
 KINDS = {"i→c": "mended", "c→i": "spoilt", "i→i": "still wrong", "c→c": "kept", "c": "right",
@@ -633,22 +667,29 @@ def pick_episodes(
     for i, transition in enumerate(report.transitions):
         if transition in where:
             where[transition].append(i)
-    room = dict.fromkeys(where, 0)
-    for _ in range(min(n, sum(map(len, where.values())))):
+    room, found = dict.fromkeys(where, 0), sum(map(len, where.values()))
+    for _ in range(min(n, found)):
         not_full = [k for k in where if room[k] < len(where[k])]
-        room[min(not_full, key=room.get)] += 1
+        emptiest = min(not_full, key=room.get)
+        room[emptiest] += 1
     picked = []
-    for k, positions in where.items(): # the middle of each of room[k] equal parts
-        picked += [positions[(2*j + 1)*len(positions)//(2*room[k])] for j in range(room[k])]
+    for k, positions in where.items():
+        count, parts = len(positions), room[k]
+        for part in range(parts):
+            middle = (2*part + 1)*count//(2*parts) # of one of so many equal parts
+            picked.append(positions[middle])
     return picked
 
 # %% ../nbs/54_reports.ipynb #c6a6ad37
 def _attempt_html(report, i, k):
     "One attempt: mark, text, and that it was cut off."
-    color, mark = ("#1a7f37", "✓") if report.reward[i, k] > 0 else ("#cf222e", "✗")
-    cut = ' <i style="opacity:.6">(cut off)</i>' if report.truncated[i, k] else ""
-    text = f'<span style="white-space:pre-wrap">{safe(report.text[i][k])}</span>'
-    return f'<b style="color:{color}">{mark}</b> {text}{cut}'
+    is_right = report.reward[i, k] > 0
+    color, mark = ("#1a7f37", "✓") if is_right else ("#cf222e", "✗")
+    text = safe(report.text[i][k])
+    shown = f'<b style="color:{color}">{mark}</b> <span style="white-space:pre-wrap">{text}</span>'
+    if report.truncated[i, k]:
+        shown += ' <i style="opacity:.6">(cut off)</i>'
+    return shown
 
 def _episodes_html(report, rows, style=True):
     "Head and body of a table with a row an episode."
@@ -752,13 +793,16 @@ def episodes_html(
     title:str="Episodes", # heading of the page
 )->Html:
     "A whole page of all episodes with a filter by kind and a search field. It needs no network."
-    counts = {k: report.transitions.count(k) for k in KINDS}
     def button(kind, label, n):
         return f'<button data-kind="{kind}" aria-pressed="false">{label} · {n}</button>'
     buttons = button("", "all", len(report))
-    buttons += "".join(button(k, f"{k} {KINDS[k]}", n) for k, n in counts.items() if n)
-    numbers = table({"": report})
-    numbers = Table(numbers.head[1:], [row[1:] for row in numbers.rows], numbers.note)
+    for kind, word in KINDS.items():
+        n = report.transitions.count(kind)
+        if n:
+            buttons += button(kind, f"{kind} {word}", n)
+    named = table({"": report})
+    rows = [cells for _, *cells in named.rows] # without the column of names
+    numbers = Table(named.head[1:], rows, named.note)
     episodes = _episodes_html(report, range(len(report)), style=False)
     return Html(_PAGE.format(title=escape(title), table=numbers._repr_html_(), buttons=buttons,
                              episodes=episodes, style=_STYLE, script=_SCRIPT))
@@ -768,9 +812,11 @@ GREY, BLUE, GREEN, LOSS = "#888888", "tab:blue", "tab:green", "#d55e00"
 
 def attempt_color(k:int)->str:
     "Grey, blue, green; from attempt 4 on, lighter and lighter purple."
-    if k <= 3: return (GREY, BLUE, GREEN)[k - 1]
+    first = GREY, BLUE, GREEN
+    if k <= len(first): return first[k - 1]
     lighter = min(k - 4, 8)
-    return (.45 + .05*lighter, .3 + .06*lighter, .75)
+    red, green = .45 + .05*lighter, .3 + .06*lighter
+    return (red, green, .75)
 
 def attempt_marker(k:int)->str:
     "The mark of an attempt's dots: a circle, a square, a diamond, triangles from attempt 4 on."
@@ -778,22 +824,26 @@ def attempt_marker(k:int)->str:
 
 def _percent(ax, which="y", low=0, high=100):
     "Percent on an axis, from low to high, with a light grid."
-    axis = ax.yaxis if which == "y" else ax.xaxis
+    upright = which == "y"
+    axis = ax.yaxis if upright else ax.xaxis
     axis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
     axis.grid(True, color="#dddddd", lw=.6)
     ax.set_axisbelow(True)
-    (ax.set_ylim if which == "y" else ax.set_xlim)(low/100 - .01, high/100 + .01)
+    set_limits = ax.set_ylim if upright else ax.set_xlim
+    set_limits(low/100 - .01, high/100 + .01)
 
 def _dot(ax, at, v, color, seeds=(), across=False, **style):
     "An `Interval` at a position, upright or across, with its seeds as small dots."
-    bars = [[v.value - v.low], [v.high - v.value]]
+    below, above = v.value - v.low, v.high - v.value
+    bars = [[below], [above]]
     style = dict(fmt="o", ms=6, color=color, capsize=3, zorder=3) | style
     if across:
         ax.errorbar(v.value, at, xerr=bars, **style)
     else:
         ax.errorbar(at, v.value, yerr=bars, **style)
     for seed in seeds:
-        ax.plot(*((seed, at) if across else (at, seed)), ".", ms=4, color=color, alpha=.6)
+        x, y = (seed, at) if across else (at, seed)
+        ax.plot(x, y, ".", ms=4, color=color, alpha=.6)
 
 def _each_seed(x, key):
     "A metric of every seed, [] if there is only one."
@@ -807,35 +857,43 @@ def plot_attempts(
     """Acc@tk of every policy with 95 % intervals, or mean, range and dots of several seeds; 'base'
     is drawn through, dashed."""
     pooled = {name: _pool(x) for name, x in reports.items()}
-    fig, ax = _panels(5, max(3, .55*len(pooled) + 1.2))
+    n, most = len(pooled), max(map(_attempts, pooled.values()))
+    height = max(3, .55*n + 1.2)
+    fig, ax = _panels(5, height)
     _percent(ax, "x")
-    most = max(map(_attempts, pooled.values()))
-    for i, (name, s) in enumerate(pooled.items()):
-        for k in range(1, _attempts(s) + 1):
-            key, color = f"Acc@t{k}", attempt_color(k)
-            height = i + .5*((k - .5)/most - .5)
-            _dot(ax, height, s[key], color, _each_seed(reports[name], key), across=True,
-                 fmt=attempt_marker(k))
-            if name == "base" and len(pooled) > 1:
-                ax.axvline(s[key].value, color=color, ls="--", lw=.9, zorder=0)
+    for i, (name, summary) in enumerate(pooled.items()):
+        for k in range(1, _attempts(summary) + 1):
+            accuracy, color = summary[f"Acc@t{k}"], attempt_color(k)
+            seeds = _each_seed(reports[name], f"Acc@t{k}")
+            aside = (k - .5)/most - .5 # the attempts of a policy, one below the other
+            at = i + .5*aside
+            _dot(ax, at, accuracy, color, seeds, across=True, fmt=attempt_marker(k))
+            if name == "base" and n > 1:
+                ax.axvline(accuracy.value, color=color, ls="--", lw=.9, zorder=0)
     for k in range(1, most + 1):
         ax.plot([], [], attempt_marker(k), color=attempt_color(k), label=f"attempt {k}")
-    ax.set(yticks=range(len(pooled)), yticklabels=list(pooled), ylim=(len(pooled) - .5, -.5),
-           xlabel="problems right")
+    ax.set_yticks(range(n), list(pooled))
+    ax.set_ylim(n - .5, -.5)
+    ax.set_xlabel("problems right")
     fig.legend(loc="outside upper center", ncols=most, frameon=False, fontsize=9)
     return fig
 
 # %% ../nbs/54_reports.ipynb #f9cf5382
 def _transitions(ax, i, s):
     "One policy's bars, with their intervals, and Δ; returns (lowest, highest) that is drawn."
-    K = _attempts(s)
-    mended, spoilt, delta = (s[f"{what}(t1,t{K})"] for what in ("i→c", "c→i", "Δ"))
+    pair = f"(t1,t{_attempts(s)})"
+    mended, spoilt, delta = s["i→c" + pair], s["c→i" + pair], s["Δ" + pair]
     down = Interval(-spoilt.value, -spoilt.high, -spoilt.low)
-    for x, color, label in ((mended, BLUE, "i→c, mended"), (down, LOSS, "c→i, spoilt")):
-        ax.bar(i, x.value, .55, color=color, alpha=.75, label=label if i == 0 else None)
-        _dot(ax, i - .14, x, "#333333", fmt="none", elinewidth=1, capsize=2)
-    _dot(ax, i + .14, delta, "black", fmt="D", ms=5, label="Δ" if i == 0 else None)
-    return min(down.low, delta.low), max(mended.high, delta.high)
+    def label(text):
+        "The text once, for the legend."
+        return text if i == 0 else None
+    ax.bar(i, mended.value, .55, color=BLUE, alpha=.75, label=label("i→c, mended"))
+    ax.bar(i, down.value, .55, color=LOSS, alpha=.75, label=label("c→i, spoilt"))
+    for interval in (mended, down):
+        _dot(ax, i - .14, interval, "#333333", fmt="none", elinewidth=1, capsize=2)
+    _dot(ax, i + .14, delta, "black", fmt="D", ms=5, label=label("Δ"))
+    lowest, highest = min(down.low, delta.low), max(mended.high, delta.high)
+    return lowest, highest
 
 def plot_transitions(
     reports:dict, # as for `plot_attempts`
@@ -844,14 +902,19 @@ def plot_transitions(
     intervals, and Δ, their sum."""
     pooled = {name: _pool(x) for name, x in reports.items()}
     pooled = {name: s for name, s in pooled.items() if _attempts(s) > 1}
-    check(len(pooled) > 0, "reports", list(reports), "give at least one with two attempts")
-    fig, ax = _panels(max(5, .9*len(pooled) + 1.5), 3)
-    drawn = [_transitions(ax, i, s) for i, s in enumerate(pooled.values())]
-    bottom, top = min(-.02, *(low for low, _ in drawn)), max(.02, *(high for _, high in drawn))
+    n = len(pooled)
+    check(n > 0, "reports", list(reports), "give at least one with two attempts")
+    width = max(5, .9*n + 1.5)
+    fig, ax = _panels(width, 3)
+    bottom, top = -.02, .02
+    for i, summary in enumerate(pooled.values()):
+        low, high = _transitions(ax, i, summary)
+        bottom, top = min(bottom, low), max(top, high)
     ax.axhline(0, color="black", lw=.8)
     _percent(ax, "y", 108*bottom, 108*top)
-    ax.set(xticks=range(len(pooled)), xticklabels=list(pooled), xlim=(-.6, len(pooled) - .4),
-           ylabel="of all problems")
+    ax.set_xticks(range(n), list(pooled))
+    ax.set_xlim(-.6, n - .4)
+    ax.set_ylabel("of all problems")
     fig.legend(loc="outside upper center", ncols=3, frameon=False, fontsize=9)
     return fig
 
@@ -860,9 +923,17 @@ EDGES = torch.linspace(0, 1, 21).tolist() # of the bars
 
 def _ratio_shares(ratios):
     "Shares of problems: unchanged, and by bar."
-    bars = [((ratios > low) & (ratios <= high)).double().mean().item()
-            for low, high in zip(EDGES, EDGES[1:])]
-    return (ratios == 0).double().mean().item(), bars
+    def share(chosen):
+        return chosen.double().mean().item()
+    bars = []
+    for low, high in zip(EDGES, EDGES[1:]):
+        inside = (ratios > low) & (ratios <= high)
+        bars.append(share(inside))
+    return share(ratios == 0), bars
+
+# how the policies are told apart
+_COLORS = "black", BLUE, LOSS, "tab:purple", "tab:olive", "tab:cyan", "tab:brown", "tab:pink"
+_DASHES = "-", "-", "-.", ":", (0, (5, 1)), (0, (1, 1)), (0, (3, 1, 1, 1)), (0, (5, 5))
 
 def plot_edit_ratios(
     reports:dict, # name -> Report or list of reports (texts are needed, a summary has none)
@@ -871,25 +942,24 @@ def plot_edit_ratios(
     """How different the two attempts are: a histogram of edit ratios, unchanged attempts in a bar
     of their own at 0."""
     fig, ax = _panels()
-    tallest = 0.
-    colors = ("black", BLUE, LOSS, "tab:purple", "tab:olive", "tab:cyan", "tab:brown", "tab:pink")
-    dashes = ("-", "-", "-.", ":", (0, (5, 1)), (0, (1, 1)), (0, (3, 1, 1, 1)), (0, (5, 5)))
-    for i, (name, x) in enumerate(reports.items()):
+    tallest, styles = 0., itertools.cycle(zip(_COLORS, _DASHES))
+    for (name, x), (color, dash) in zip(reports.items(), styles):
         each = x if isinstance(x, (list, tuple)) else [x]
-        check(all(isinstance(r, Report) for r in each), "reports", name,
-              "edit ratios need texts; give a Report, not its summary")
-        ratios = torch.cat([r.edit_ratios[attempts] for r in each]).double()
-        same, share = _ratio_shares(ratios)
-        dash = "--" if name == "base" else dashes[i % len(dashes)]
-        style = dict(color=colors[i % len(colors)], ls=dash, lw=1.5)
+        have_texts = all(isinstance(report, Report) for report in each)
+        remedy = "edit ratios need texts; give a Report, not its summary"
+        check(have_texts, "reports", name, remedy)
+        ratios = torch.cat([report.edit_ratios[attempts] for report in each]).double()
+        same, bars = _ratio_shares(ratios)
+        style = dict(color=color, ls="--" if name == "base" else dash, lw=1.5)
         ax.stairs([same], [-.05, 0], **style, fill=False, baseline=0)
-        ax.stairs(share, EDGES, label=f"{name} ({100*same:.0f} % unchanged)", **style)
-        tallest = max(tallest, same, *share)
+        ax.stairs(bars, EDGES, label=f"{name} ({100*same:.0f} % unchanged)", **style)
+        tallest = max(tallest, same, *bars)
     _percent(ax, "y", 0, max(10, 105*tallest))
     ax.axvline(0, color="#bbbbbb", lw=.8, zorder=0)
     j, k = attempts
-    ax.set(xlabel=f"edit ratio of attempts {j} and {k} (left of the line: exactly 0)",
-           ylabel="problems", xlim=(-.07, 1.01))
+    ax.set_xlabel(f"edit ratio of attempts {j} and {k} (left of the line: exactly 0)")
+    ax.set_ylabel("problems")
+    ax.set_xlim(-.07, 1.01)
     ax.legend(frameon=False, fontsize=9)
     return fig
 
@@ -901,23 +971,31 @@ def _runs(x):
           "there are no rows; train at least one step")
     return runs
 
+def _logged_attempts(runs):
+    "Numbers of the attempts whose accuracy was logged."
+    return sorted(int(key[3:]) for key in runs[0][0] if re.fullmatch(r"acc\d+", key))
+
 def _smoothed(values, smooth):
     "Each value averaged with its neighbours, `smooth` of them together."
-    half = smooth//2
-    return [fmean(values[max(0, i - half):i + half + 1]) for i in range(len(values))]
+    half, means = smooth//2, []
+    for i in range(len(values)):
+        first, end = max(0, i - half), i + half + 1
+        means.append(fmean(values[first:end]))
+    return means
 
 def _curve(ax, runs, key, color, label=None, offset=0, smooth=5, marker=None, ls="-"):
     """Thin: each run. Thick: their mean by step, as far as all of them go, averaged over `smooth`
     steps."""
     runs = [[row for row in run if key in row] for run in runs]
     if not all(runs): return
-    for run in runs:
-        steps = [offset + row["step"] for row in run]
-        ax.plot(steps, [row[key] for row in run], color=color, lw=.6, alpha=.45)
-    mean = [fmean(row[key] for row in rows) for rows in zip(*runs)]
-    steps = [offset + row["step"] for row in runs[0][:len(mean)]]
-    ax.plot(steps, _smoothed(mean, smooth), color=color, lw=2, label=label, ls=ls,
-            marker=marker, ms=4.5, markevery=max(1, len(mean)//8))
+    curves = [[row[key] for row in run] for run in runs]
+    steps = [[offset + row["step"] for row in run] for run in runs]
+    for x, y in zip(steps, curves):
+        ax.plot(x, y, color=color, lw=.6, alpha=.45)
+    mean = list(map(fmean, zip(*curves)))
+    n = len(mean)
+    marks = dict(marker=marker, ms=4.5, markevery=max(1, n//8))
+    ax.plot(steps[0][:n], _smoothed(mean, smooth), color=color, lw=2, label=label, ls=ls, **marks)
 
 def plot_training(
     metrics:list, # rows of metrics.jsonl, or a list of such lists (seeds)
@@ -927,7 +1005,7 @@ def plot_training(
     without a signal, attempts cut off."""
     runs = _runs(metrics)
     fig, acc, kl, share = _panels(11, 3, 3)
-    K = max(k for k in range(1, 100) if f"acc{k}" in runs[0][0])
+    K = max(_logged_attempts(runs))
     for k in range(1, K + 1):
         style = dict(color=attempt_color(k), marker=attempt_marker(k), smooth=smooth)
         _curve(acc, runs, f"acc{k}", label=f"Acc@t{k}", **style)
@@ -936,8 +1014,9 @@ def plot_training(
     _curve(share, runs, "change", "tab:purple", "answers changed", smooth=smooth)
     _curve(share, runs, "all_equal", "tab:olive", "groups of equal rewards", smooth=smooth, ls="--")
     _curve(share, runs, "truncated", LOSS, "attempts cut off", smooth=smooth, ls=":")
-    low = min([0.] + [r["delta"] for run in runs for r in run if "delta" in r])
-    _percent(acc, low=100*low)
+    deltas = [row["delta"] for run in runs for row in run if "delta" in row]
+    lowest = min([0., *deltas])
+    _percent(acc, low=100*lowest)
     _percent(share)
     acc.axhline(0, color="black", lw=.8)
     kl.set_ylim(bottom=0)
@@ -948,7 +1027,7 @@ def plot_training(
             ax.legend(framealpha=.8, edgecolor="none", fontsize=8)
     return fig
 
-# %% ../nbs/54_reports.ipynb #a59d4b40
+# %% ../nbs/54_reports.ipynb #stage-curves
 _ABOVE = dict(ha="center", va="bottom", fontsize=9)
 
 def _stage_curves(ax, logs):
@@ -956,35 +1035,42 @@ def _stage_curves(ax, logs):
     named, start = set(), 0
     for title, metrics in logs.items():
         runs = _runs(metrics)
-        end = start + max(run[-1]["step"] for run in runs)
-        for k in sorted(int(key[3:]) for key in runs[0][0] if re.fullmatch(r"acc\d+", key)):
+        for k in _logged_attempts(runs):
             label = None if k in named else f"attempt {k}"
             _curve(ax, runs, f"acc{k}", attempt_color(k), label, start, marker=attempt_marker(k))
             named.add(k)
         if start:
             ax.axvline(start + .5, color="black", lw=.8, ls=":")
-        ax.text((start + end)/2, 1.03, title, **_ABOVE, transform=ax.get_xaxis_transform())
+        end = start + max(run[-1]["step"] for run in runs)
+        middle = (start + end)/2
+        ax.text(middle, 1.03, title, **_ABOVE, transform=ax.get_xaxis_transform())
         start = end
-    ax.set(xlabel="step", ylabel="problems right", xlim=(0, end))
+    ax.set_xlabel("step")
+    ax.set_ylabel("problems right")
+    ax.set_xlim(0, end)
     ax.legend(loc="lower right", framealpha=.8, edgecolor="none", fontsize=9)
 
 def _stage_dots(ax, i, report):
     "Acc@tk of one policy as dots side by side, joined by a line, its numbers below or above."
-    s = _pool(report)
-    K = _attempts(s)
-    each = [s[f"Acc@t{k}"] for k in range(1, K + 1)]
-    left, width = i - .15, .3
-    at = [left + width*k/(K - 1) for k in range(K)]
-    ax.plot(at, [x.value for x in each], color="#bbbbbb", lw=1.5, zorder=1)
-    for k, (x, acc) in enumerate(zip(at, each), 1):
-        _dot(ax, x, acc, attempt_color(k), _each_seed(report, f"Acc@t{k}"), fmt=attempt_marker(k))
-    lowest = min(x.low for x in each)
-    highest = max(x.high for x in each)
+    summary = _pool(report)
+    K = _attempts(summary)
+    accuracies = [summary[f"Acc@t{k}"] for k in range(1, K + 1)]
+    values = [accuracy.value for accuracy in accuracies]
+    left, gap = i - .15, .3/(K - 1)
+    at = [left + gap*k for k in range(K)]
+    ax.plot(at, values, color="#bbbbbb", lw=1.5, zorder=1)
+    for k, (x, accuracy) in enumerate(zip(at, accuracies), 1):
+        seeds = _each_seed(report, f"Acc@t{k}")
+        _dot(ax, x, accuracy, attempt_color(k), seeds, fmt=attempt_marker(k))
+    lowest = min(accuracy.low for accuracy in accuracies)
+    highest = max(accuracy.high for accuracy in accuracies)
     y, va = (lowest - .03, "top") if lowest > .2 else (highest + .03, "bottom")
-    numbers = " → ".join(_number("", x.value) for x in each)
-    delta = _number("Δ", s[f"Δ(t1,t{K})"].value)
-    ax.text(i, y, ha="center", va=va, s=f"{numbers}\nΔ {delta}", fontsize=8.5)
+    numbers = " → ".join(map(percent, values))
+    delta = summary[f"Δ(t1,t{K})"].value
+    text = f"{numbers}\nΔ {percent(delta, sign='+')}"
+    ax.text(i, y, ha="center", va=va, s=text, fontsize=8.5)
 
+# %% ../nbs/54_reports.ipynb #a59d4b40
 def plot_score(
     reports:dict, # title -> Report or summary, or a list of them (seeds); two attempts at least
     logs:dict, # title -> rows of a stage's metrics.jsonl, or a list of such lists (seeds)
@@ -996,12 +1082,15 @@ def plot_score(
     for i, report in enumerate(reports.values()):
         _stage_dots(right, i, report)
     *_, last = reports.values()
-    many = len(_seeds(last))
-    spread = f"{many} seeds and their range" if many > 1 else "95 % intervals"
-    right.text(.5, 1.03, f"n = {_pool(last)['n']}, {spread}", **_ABOVE, transform=right.transAxes)
+    seeds, problems = len(_seeds(last)), _pool(last)["n"]
+    spread = f"{seeds} seeds and their range" if seeds > 1 else "95 % intervals"
+    note = f"n = {problems}, {spread}"
+    right.text(.5, 1.03, note, **_ABOVE, transform=right.transAxes)
     for ax in (left, right):
         _percent(ax)
-    right.set(xticks=range(len(reports)), xticklabels=list(reports), xlim=(-.6, len(reports) - .4))
+    n = len(reports)
+    right.set_xticks(range(n), list(reports))
+    right.set_xlim(-.6, n - .4)
     left.set_title("Training, sampled at temperature 1", fontsize=10, pad=20)
     right.set_title("Held-out problems, greedy", fontsize=10, pad=20)
     return fig
