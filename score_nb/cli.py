@@ -321,7 +321,7 @@ TRAINING = Group("training", options_from(TrainConfig, OFTEN))
 DETAILS = Group("details of training", options_from(TrainConfig, but=OFTEN) | LIMIT, common=False)
 ALONG = Group("measured along the way", {
     "validation_n": (int, 0, "problems of the validation split (or as many as there are) that "
-                             "decide which adapter is kept (default 0: training reward decides)"),
+                             "decide which adapter is kept; if 0, training reward decides"),
     "every": (int, 5, "updates between measurements")})
 
 # %% ../nbs/66_cli.ipynb #option-groups-2
