@@ -200,9 +200,10 @@ def logit_scale(
 def logits_of(
     model:CausalLM,
     h:Tensor, # (…, d) hidden states
-)->Tensor: # (…, V) float32
+)->Tensor: # (…, V) float32, or float64 if the model computes in it
     "Logits as the model's own forward pass has them: scale and soft cap included."
-    z = model.head(h).float()
+    z = model.head(h)
+    z = z.to(torch.promote_types(z.dtype, torch.float32))
     if model.scale != 1:
         z = z*model.scale
     if model.softcap is None: return z

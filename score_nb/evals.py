@@ -30,11 +30,13 @@ def wilson(
     count is out of range."""
     check_number("n", n, low=1)
     check_number("successes", successes, low=0, high=n)
-    share, extra = successes/n, Z*Z/n
+    share = successes/n
+    extra = Z*Z/n
     middle = (share + extra/2)/(1 + extra)
     variance = share*(1 - share)/n + extra/(4*n)
     half = Z*math.sqrt(variance)/(1 + extra)
-    low, high = max(0., middle - half), min(1., middle + half)
+    low = max(0., middle - half)
+    high = min(1., middle + half)
     return Interval(share, min(share, low), max(share, high))
 
 # %% ../nbs/04_evals.ipynb #eval-15
@@ -48,11 +50,13 @@ def paired_interval(
     check_number("n", n, low=1)
     check_number("gained", gained, low=0, high=n)
     check_number("lost", lost, low=0, high=n - gained)
-    p, q = (gained + 1)/(n + 2), (lost + 1)/(n + 2)
+    p = (gained + 1)/(n + 2)
+    q = (lost + 1)/(n + 2)
     middle = p - q
     variance = (p + q - middle**2)/(n + 2)
     half = Z*math.sqrt(variance)
-    low, high = max(-1., middle - half), min(1., middle + half)
+    low = max(-1., middle - half)
+    high = min(1., middle + half)
     return Interval((gained - lost)/n, low, high)
 
 # %% ../nbs/04_evals.ipynb #eval-24
@@ -71,12 +75,14 @@ def accuracy_report(
     `SettingError` unless all grades are 0 or 1."""
     reward = torch.as_tensor(reward)
     check_grades(reward)
-    right, n = reward.bool(), len(reward)
+    n, right = len(reward), reward.bool().T # right[k - 1] says who is right at attempt k
     report = {"n": n}
-    for k, column in enumerate(right.T, 1):
-        report[f"Acc@t{k}"] = wilson(int(column.sum()), n)
-    for j, k in pairs_of(right.shape[1]):
-        before, after = right[:, j - 1], right[:, k - 1]
+    for k, column in enumerate(right, 1):
+        count = int(column.sum())
+        report[f"Acc@t{k}"] = wilson(count, n)
+    for j, k in pairs_of(len(right)):
+        before = right[j - 1]
+        after = right[k - 1]
         gained = int((~before & after).sum())
         lost = int((before & ~after).sum())
         report[f"Δ(t{j},t{k})"] = paired_interval(gained, lost, n)

@@ -14,7 +14,7 @@ def chat_text(
     generate:bool=True, # end with the marker that opens the model's turn
 )->str:
     """The conversation in the tokenizer's chat template, or in a plain one if it has none
-    (page 52). Raises `SettingError` if it has no end of text either."""
+    (page 52). Raises `SettingError` if it has neither a template nor an end-of-text token."""
     if not tokenizer.chat_template:
         tokenizer.chat_template = plain_template(tokenizer)
     return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=generate)

@@ -20,7 +20,7 @@ LARGEST_WEIGHT = 1e6 # of a bonus or a KL: far above any use, far below where fl
 class Objective:
     "What is rewarded and what is held. Raises `SettingError` for a KL weight that is out of range."
     name:str
-    credit:Callable # (B, K) rewards -> (B, K) credit: what each attempt's tokens are multiplied by
+    credit:Callable # (B, K) rewards -> (B, K) credit, which weights each attempt's tokens
     beta:tuple # (K,) weight of each attempt's KL to the reference
     def __post_init__(self):
         remedy = "an objective needs at least one attempt"
@@ -252,7 +252,9 @@ def episode_loss(
     h, h_ref, target, sampled = states(policy, ids, turn)
     row = sampled.nonzero()[:, 0] # of each token
     k = turn.to(policy.device)[sampled].long() - 1 # and its attempt, from 0
-    advantage, beta = advantage.to(h.device).float(), torch.tensor(beta, device=h.device)
+    exact = torch.promote_types(h.dtype, torch.float32)
+    advantage = advantage.to(h.device, exact)
+    beta = torch.tensor(beta, device=h.device, dtype=exact)
     size = chunk or chunk_size(policy)
     loss, kl = _WeightedSum.apply(h, h_ref, target, -advantage[row, k], beta[k], policy,
                                   temperature, size)

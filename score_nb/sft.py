@@ -57,7 +57,9 @@ def pair_rows(
         rows = (episodes.problem == p).nonzero()[:, 0]
         order = torch.randperm(len(rows), generator=named_generator(seed, "pairs", p))
         rows = rows[order]
-        good, bad = rows[right[rows]].tolist(), rows[~right[rows]].tolist()
+        is_right = right[rows]
+        good = rows[is_right].tolist()
+        bad = rows[~is_right].tolist()
         if good:
             pairs += [(row, good[i % len(good)]) for i, row in enumerate(bad)]
         if plus and len(good) > 1:

@@ -42,7 +42,8 @@ def stage_one(
     """Stage I (Eq. 3): reward only the last attempt, hold those before it to the reference. Raises
     `SettingError`."""
     check_weights(attempts, beta1=beta1, beta2=beta2)
-    return Objective("stage_one", last_only, (beta2,)*(attempts - 1) + (beta1,))
+    held = (beta2,)*(attempts - 1)
+    return Objective("stage_one", last_only, beta=(*held, beta1))
 
 def multi_turn(
     beta1:float=.01, # KL weight of every attempt

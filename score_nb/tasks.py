@@ -23,7 +23,7 @@ class Problem:
 
 # %% ../nbs/01_tasks.ipynb #70d3c20a
 class Task:
-    "A source of problems with its prompts and its grade. Subclasses fill in the blanks."
+    "Problems, their prompts and their grade. A subclass has at least `problems` and `answer`."
     name:str="" # how `get_task` finds it
     # the user's message before each later attempt: it never says whether the last one was right
     correction:str=""

@@ -39,7 +39,8 @@ def metrics(
 )->dict: # a number for each name in the table above, without loss and grad_norm
     "What a step logs: functions of its episodes alone, none of which depends on the clock."
     K = episodes.attempts
-    accuracy, distance = episodes.reward.mean(0).tolist(), kl.mean(0).tolist()
+    accuracy = episodes.reward.mean(0).tolist()
+    distance = kl.mean(0).tolist()
     row = {f"acc{k}": a for k, a in enumerate(accuracy, 1)}
     row |= {f"kl{k}": x for k, x in enumerate(distance, 1)}
     if K > 1:
@@ -49,7 +50,8 @@ def metrics(
         row["delta"] = row[f"acc{K}"] - row["acc1"]
         row["change"] = changed/len(episodes)
     row["all_equal"] = float(all_equal_share(advantage, episodes.problem))
-    row["truncated"] = episodes.truncated.float().mean().item()
+    cut_off = episodes.truncated.float().mean()
+    row["truncated"] = cut_off.item()
     return row
 
 # %% ../nbs/57_processes.ipynb #proc-1
