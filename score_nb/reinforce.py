@@ -136,16 +136,19 @@ def states(
     ids:Tensor, # (B, T)
     turn:Tensor, # (B, T)
 )->tuple: # hidden states of policy and reference (n, d), the tokens (n,), where they stand (B, T)
-    "What predicts each sampled token."
+    "The hidden states that predict each sampled token."
     ids, sampled = ids.to(policy.device), turn.to(policy.device) > 0
-    def before(): # one position to the left of each sampled token
+    target = ids[sampled]
+    def before():
+        "Hidden states one position to the left of each sampled token."
         hidden = policy.body(input_ids=ids, use_cache=False).last_hidden_state
-        return hidden[:, :-1][sampled[:, 1:]]
+        is_next_sampled = sampled[:, 1:]
+        return hidden[:, :-1][is_next_sampled]
     h = before()
-    if not policy.compared: return h, h.detach(), ids[sampled], sampled
+    if not policy.compared: return h, h.detach(), target, sampled
     with torch.no_grad(), policy.reference():
         h_ref = before()
-    return h, h_ref, ids[sampled], sampled
+    return h, h_ref, target, sampled
 
 def chunk_size(policy:Policy)->int:
     "Tokens whose logits are held at a time: 64 MiB of float32, or one token's."
@@ -160,13 +163,18 @@ def token_logps(
 )->tuple: # logp (B, T), kl (B, T): both 0 where nothing was sampled
     "Log-prob of every sampled token and its exact KL to the reference, both with gradients."
     *columns, sampled = states(policy, ids, turn)
-    chunks = zip(*(column.split(chunk or chunk_size(policy)) for column in columns))
-    parts = [checkpoint(logp_and_kl, policy, *part, temperature, use_reentrant=False)
-             for part in chunks]
+    size = chunk or chunk_size(policy)
+    chunks = zip(*(column.split(size) for column in columns))
+    logps, kls = [], []
+    for part in chunks:
+        logp, kl = checkpoint(logp_and_kl, policy, *part, temperature, use_reentrant=False)
+        logps.append(logp)
+        kls.append(kl)
     def placed(values):
+        "The values where their tokens stand, and 0 elsewhere."
         empty = torch.zeros(sampled.shape, device=sampled.device)
         return empty.masked_scatter(sampled, torch.cat(values))
-    return tuple(placed(values) for values in zip(*parts))
+    return placed(logps), placed(kls)
 
 # %% ../nbs/56_chunks.ipynb #chunk-13
 def micro_batches(
@@ -191,14 +199,14 @@ def weighted_chunk(
     h:Tensor, # (n, d) hidden states of the policy
     h_ref:Tensor, # (n, d) of the reference
     target:Tensor, # (n, 1) the tokens that were sampled
-    on_logp:Tensor, # (n, 1) weight of each log-prob
-    on_kl:Tensor, # (n, 1) weight of each KL
+    logp_weight:Tensor, # (n, 1) weight of each log-prob
+    kl_weight:Tensor, # (n, 1) weight of each KL
     temperature:float,
     need_grad:bool=True,
 )->tuple: # log-probs (n,), KL (n,), gradient of the weighted sum on `h` (n, d) or None
     "Values and gradient of one chunk. Arrays of (n, V) are reused in place."
     z = logits_of(policy, h)
-    slope = policy.scale/temperature # of the logits in the head's product
+    slope = policy.scale/temperature # by how much the logits grow with the head's product
     if policy.softcap is not None:
         slope = (1 - (z/policy.softcap)**2)*slope
     z = torch.log_softmax(z.div_(temperature), -1)
@@ -212,9 +220,9 @@ def weighted_chunk(
     kl = torch.linalg.vecdot(p, gap)
     if not need_grad: return logp, kl, None
     # the two formulas, weighted: gap becomes the gradient on the logits
-    weight = on_logp + on_kl*kl[:, None]
-    gap.mul_(on_kl).sub_(weight).mul_(p)
-    gap.scatter_add_(1, target, on_logp)
+    subtracted = logp_weight + kl_weight*kl[:, None]
+    gap.mul_(kl_weight).sub_(subtracted).mul_(p)
+    gap.scatter_add_(1, target, logp_weight)
     gap.mul_(slope)
     return logp, kl, gap.to(h.dtype)@policy.head.weight
 
@@ -222,21 +230,25 @@ def weighted_chunk(
 class _WeightedSum(torch.autograd.Function):
     "(n,) weighted log-prob plus weighted KL, from hidden states (n, d), chunk by chunk."
     @staticmethod
-    def forward(ctx, h, h_ref, target, on_logp, on_kl, policy, temperature, chunk):
+    def forward(ctx, h, h_ref, target, logp_weight, kl_weight, policy, temperature, chunk):
         ctx.grad = torch.empty_like(h)
-        logp, kl = torch.empty_like(on_logp), torch.empty_like(on_logp)
+        logp, kl = torch.empty_like(logp_weight), torch.empty_like(logp_weight)
+        need_grad = ctx.needs_input_grad[0]
         for start in range(0, len(h), chunk):
             rows = slice(start, start + chunk)
-            columns = [column[rows, None] for column in (target, on_logp, on_kl)]
+            columns = [column[rows, None] for column in (target, logp_weight, kl_weight)]
             logp[rows], kl[rows], grad = weighted_chunk(
-                policy, h[rows], h_ref[rows], *columns, temperature, ctx.needs_input_grad[0])
-            if grad is not None:
+                policy, h[rows], h_ref[rows], *columns, temperature, need_grad)
+            if need_grad:
                 ctx.grad[rows] = grad
         ctx.mark_non_differentiable(kl)
-        return on_logp*logp + on_kl*kl, kl
+        weighted = logp_weight*logp + kl_weight*kl
+        return weighted, kl
     @staticmethod
-    def backward(ctx, g, _):
-        on_h = g[:, None].to(ctx.grad.dtype)*ctx.grad
+    def backward(ctx, on_sum, _):
+        "From the gradient on each weighted sum to that on the hidden states."
+        factor = on_sum[:, None].to(ctx.grad.dtype)
+        on_h = factor*ctx.grad
         return (on_h, *[None]*7) # none for the other seven arguments
 
 def episode_loss(
@@ -251,14 +263,15 @@ def episode_loss(
     "What `policy_loss` makes of `token_logps`, with its gradient, for less work."
     h, h_ref, target, sampled = states(policy, ids, turn)
     row = sampled.nonzero()[:, 0] # of each token
-    k = turn.to(policy.device)[sampled].long() - 1 # and its attempt, from 0
+    attempt = turn.to(policy.device)[sampled].long() - 1 # of each token, from 0
     exact = torch.promote_types(h.dtype, torch.float32)
     advantage = advantage.to(h.device, exact)
-    beta = torch.tensor(beta, device=h.device, dtype=exact)
+    logp_weight = -advantage[row, attempt]
+    kl_weight = torch.tensor(beta, device=h.device, dtype=exact)[attempt]
     size = chunk or chunk_size(policy)
-    loss, kl = _WeightedSum.apply(h, h_ref, target, -advantage[row, k], beta[k], policy,
-                                  temperature, size)
+    loss, kl = _WeightedSum.apply(h, h_ref, target, logp_weight, kl_weight, policy, temperature,
+                                  size)
     B, K = advantage.shape
     total_loss = loss.new_zeros(B).index_put((row,), loss, accumulate=True)
-    total_kl = kl.new_zeros(B, K).index_put((row, k), kl, accumulate=True)
+    total_kl = kl.new_zeros(B, K).index_put((row, attempt), kl, accumulate=True)
     return total_loss, total_kl
