@@ -335,12 +335,12 @@ def measure_two_habits(
     that ask for the steps, since the others have few; the shares of checks are exact."""
     task, by_steps = get_task("equations"), StepByStep()
     asked, made = asked_and_made(policy, task, problems, samples, seed)
-    worked = rounded_mean(worked_first(policy, asked))
+    share_worked = rounded_mean(worked_first(policy, asked))
     usual = measure_one_kind(policy, task, asked, made, worked=False)
     asked, made = asked_and_made(policy, by_steps, problems, samples, seed)
     stepwise = measure_one_kind(policy, by_steps, asked, made, worked=True)
     right, share, value = zip(usual, stepwise)
-    return TwoHabits(worked, right, share, value)
+    return TwoHabits(share_worked, right, share, value)
 
 # %% ../nbs/22_when_it_matters.ipynb #cell-23
 SKILLS = {"low": 100, "middle": 250, "high": 800} # steps of phase 2
