@@ -167,9 +167,9 @@ class ConversationBatch(ConversationState):
 
     def _write(self, row, token, logp):
         "Write sampled tokens and their log-probs at the end of the live rows."
-        end = self.length[row]
+        end, attempt = self.length[row], self.attempt[row]
         self.ids[row, end] = token
-        self.turn[row, end] = self.attempt[row].to(torch.int8)
+        self.turn[row, end] = attempt.to(torch.int8)
         self.logp[row, end] = logp
         self.length = self.length + self.live
         self.used = self.used + self.live
@@ -307,14 +307,15 @@ class RolloutResults(RolloutPlan):
     def grade(self, batch, rows):
         "Have attempts graded that have just ended. One cut off counts as wrong, whatever it says."
         numbers, attempts = batch.number[rows].tolist(), batch.attempt[rows].tolist()
-        ids_of_rows, turns = batch.ids[rows].cpu(), batch.turn[rows].cpu()
-        for number, k, ids, turn in zip(numbers, attempts, ids_of_rows, turns):
-            sampled = ids[turn == k].tolist()
+        all_ids, turns = batch.ids[rows].cpu(), batch.turn[rows].cpu()
+        for number, k, ids, turn in zip(numbers, attempts, all_ids, turns):
+            own = turn == k
+            sampled = ids[own].tolist()
             if sampled[-1] not in self.policy.stop: continue
             whole = self.begin[k] + sampled
             text = self.policy.tokenizer.decode(whole, skip_special_tokens=True)
-            problem = number//self.per_problem[k]
-            self.grades[k, number] = self.task.grade_soon(text, self.problems[problem])
+            i = number//self.per_problem[k]
+            self.grades[k, number] = self.task.grade_soon(text, self.problems[i])
 
     def grade_of(self, k:int, conversation:int)->float:
         "The grade of a conversation's attempt k, 0 if it was cut off."
@@ -325,20 +326,26 @@ class RolloutResults(RolloutPlan):
     def collect(self)->Episodes:
         "What the finished conversations have said, in the order of their numbers, with its grades."
         number, ids, turn, logp = map(torch.cat, zip(*self.finished))
-        order = number.argsort()
-        number, last = number[order], (turn > 0).nonzero()[:, 1].max()
+        order, is_sampled = number.argsort(), turn > 0
+        number = number[order]
+        last = is_sampled.nonzero()[:, 1].max()
         width = int(last) + 1
-        ids, turn, logp = ids[order, :width], turn[order, :width], logp[order, :width]
+        ids = ids[order, :width]
+        turn = turn[order, :width]
+        logp = logp[order, :width]
         stops = torch.isin(ids, torch.tensor(self.policy.stop))
         truncated, reward = [], []
         for k in self.per_problem:
             own = turn == k
-            made, ended = own.any(1), (own & stops).any(1)
+            made = own.any(1)
+            ended = (own & stops).any(1)
             truncated.append(made & ~ended)
             reward.append([self.grade_of(k, n) for n in number.tolist()])
-        reward, truncated = torch.tensor(reward).T.contiguous(), torch.stack(truncated, 1)
+        reward = torch.tensor(reward).T.contiguous()
+        truncated = torch.stack(truncated, 1)
+        first_branch = self.place*self.samples
+        branch = first_branch + number//self.branch
         problem = self.place + number//self.per_problem[self.attempts]
-        branch = self.place*self.samples + number//self.branch
         return Episodes(ids, turn, logp, reward, truncated, problem, branch)
 
 # %% ../nbs/53_scheduler.ipynb #dc2104f6
