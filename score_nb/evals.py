@@ -351,10 +351,10 @@ def check_row(
     if missing:
         raise SettingError(f"row {i}", str(row)[:60], f"has no {missing}; evaluate again")
     for key, kind in FIELDS.items():
-        right = key not in row or isinstance(row[key], kind)
-        check(right, f"row {i}, {key}", row.get(key), "is of the wrong kind; evaluate again")
-    remedy = "must be 0 or 1; evaluate again"
-    check(row["reward"] in (0, 1), f"row {i}, reward", row["reward"], remedy)
+        if key not in row or isinstance(row[key], kind): continue
+        raise SettingError(f"row {i}, {key}", row[key], "is of the wrong kind; evaluate again")
+    if row["reward"] in (0, 1): return
+    raise SettingError(f"row {i}, reward", row["reward"], "must be 0 or 1; evaluate again")
 
 # %% ../nbs/54_reports.ipynb #6c446506
 def by_problem(
