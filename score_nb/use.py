@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['CODE', 'ADAPTER', 'MERGED', 'CARD', 'BASES', 'FIND', 'VOCABULARIES', 'Ungraded', 'SelfCorrector', 'settled',
-           'stream_pieces', 'places', 'named_place', 'portable', 'run_table', 'model_card', 'check_folder', 'push']
+           'stream_pieces', 'places', 'named_place', 'portable', 'facts_of_run', 'run_table', 'model_card',
+           'check_folder', 'push']
 
 # %% ../nbs/64_use.ipynb #cell-2
 import json, re, tempfile
@@ -135,8 +136,8 @@ def stream_pieces(
 def places()->list:
     """Folders of this machine that nothing published may name: home, temporary files, the current
     folder, the package's data."""
-    found = {str(q) for p in (Path.home(), tempfile.gettempdir(), Path.cwd(), data_path())
-             for q in (Path(p), Path(p).resolve())}
+    named = [Path(p) for p in (Path.home(), tempfile.gettempdir(), Path.cwd(), data_path())]
+    found = {str(p) for p in named} | {str(p.resolve()) for p in named}
     return sorted(p for p in found if len(p) > 1)
 
 def named_place(
@@ -145,19 +146,34 @@ def named_place(
 )->str: # the first of them it names, or None
     "Whether a text names a folder of this machine. An address on the web that ends alike does not."
     data = content.encode() if isinstance(content, str) else content
-    return next((p for p in (places() if among is None else among)
-                 if re.search(rb"(?<![\w.~-])" + re.escape(p.encode()) + rb"(?![\w-])", data)),
-                None)
+    for place in places() if among is None else among:
+        by_itself = rb"(?<![\w.~-])" + re.escape(place.encode()) + rb"(?![\w-])"
+        if re.search(by_itself, data): return place
+    return None
 
 def portable(value)->str:
     "A setting as text; of a path, the last part."
     if not isinstance(value, str): return json.dumps(value, ensure_ascii=False)
-    path = next((p for p in (PurePosixPath(value), PureWindowsPath(value))
-                 if p.is_absolute() or value.startswith("~")),
-                None)
-    return path.name if path else public_name(value)
+    for path in (PurePosixPath(value), PureWindowsPath(value)):
+        if path.is_absolute() or value.startswith("~"): return path.name
+    return public_name(value)
 
 # %% ../nbs/64_use.ipynb #run-table
+def facts_of_run(
+    run:Path, # folder
+)->tuple: # name of the objective, and all that config.json says: setting -> value
+    "How a training run was made. Raises `SettingError` for a folder that is no run."
+    try:
+        config = json.loads((run/"config.json").read_text(encoding="utf-8"))
+        settings = config["settings"]
+        name = settings["objective"]
+    except (OSError, ValueError, KeyError, TypeError):
+        remedy = "has no config.json of a training run; name the folder that training wrote"
+        raise SettingError("runs", str(run), remedy) from None
+    facts = {k: config[k] for k in ("device", "seconds", "peak_memory_mb") if k in config}
+    facts |= {f"version of {k}": v for k, v in config.get("versions", {}).items()}
+    return name, settings | facts
+
 def run_table(
     runs:list, # run folders
 )->Table:
@@ -165,22 +181,15 @@ def run_table(
     values follow each other. Raises `SettingError` for a folder that is no run."""
     columns = {}
     for run in map(Path, runs):
-        try:
-            config = json.loads((run/"config.json").read_text(encoding="utf-8"))
-            name = config["settings"]["objective"]
-        except (OSError, ValueError, KeyError, TypeError):
-            raise SettingError("runs", str(run),
-                               "has no config.json of a training run; name the folder "
-                               "that training wrote") from None
-        facts = {k: config[k] for k in ("device", "seconds", "peak_memory_mb") if k in config}
-        facts |= {f"version of {k}": v for k, v in config.get("versions", {}).items()}
-        columns.setdefault(name, []).append(config["settings"] | facts)
-    keys = dict.fromkeys(k for each in columns.values() for facts in each for k in facts
-                         if k != "objective")
-    def cell(each, k):
-        return ", ".join(dict.fromkeys(portable(facts[k]) for facts in each if k in facts)) or "–"
-    return Table(["setting", *columns],
-                 [[k, *(cell(each, k) for each in columns.values())] for k in keys])
+        name, facts = facts_of_run(run)
+        columns.setdefault(name, []).append(facts)
+    keys = dict.fromkeys(key for each in columns.values() for facts in each for key in facts)
+    keys.pop("objective", None)
+    def cell(each, key):
+        values = dict.fromkeys(portable(facts[key]) for facts in each if key in facts)
+        return ", ".join(values) or "–"
+    rows = [[key, *(cell(each, key) for each in columns.values())] for key in keys]
+    return Table(["setting", *columns], rows)
 
 # %% ../nbs/64_use.ipynb #card-code
 CODE = '''{imports}
