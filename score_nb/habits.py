@@ -7,7 +7,7 @@ __all__ = ['SHARES', 'CHECK', 'SKILLS', 'METHODS', 'CELL', 'habit_gradient', 'ha
            'first_attempt_gradient', 'second_attempt_gradient', 'two_habits_path', 'choice_of_habit', 'first_tokens',
            'chance_of_check', 'share_of_checks', 'with_share', 'rounded_mean', 'habits_in', 'asked_and_made', 'measure',
            'worked_first', 'measure_one_kind', 'measure_two_habits', 'cell_settings', 'logged', 'in_the_end',
-           'run_cell']
+           'train_stages', 'run_cell']
 
 # %% ../nbs/22_when_it_matters.ipynb #cell-2
 import json
@@ -87,10 +87,11 @@ class TwoHabits:
         habit:Tensor, # (2, 3) chances of the habits after each
     )->Tensor: # (4,): Acc@t1, Acc@t2, share of worked attempts, share of checks
         "What can be expected of a policy."
-        acc1 = kind@torch.tensor(self.right)
-        value = torch.tensor(self.value)
-        acc2 = (kind[:, None]*habit*value).sum()
-        checks = (kind*habit[:, 2]).sum()
+        right, value = torch.tensor(self.right), torch.tensor(self.value)
+        acc1 = kind@right
+        after_each = (habit*value).sum(-1) # share right of second attempts
+        acc2 = kind@after_each
+        checks = kind@habit[:, 2]
         return torch.stack([acc1, acc2, kind[1], checks])
 
 # %% ../nbs/22_when_it_matters.ipynb #tw-3
@@ -148,8 +149,10 @@ def two_habits_path(
     path = [base.outcome(kind, habit)]
     updates_of = [objective for objective, updates in stages for _ in range(updates)]
     for objective in updates_of:
-        up1 = first_attempt_gradient(base, objective, kind, habit, first - start)
-        up2 = spread@second_attempt_gradient(base, objective, kind, habit)
+        moved = first - start
+        up1 = first_attempt_gradient(base, objective, kind, habit, moved)
+        after_own = second_attempt_gradient(base, objective, kind, habit)
+        up2 = spread@after_own
         square = up1**2 + (up2**2).sum()
         length = square.sqrt().clamp(min=noise)
         first = first + step*up1/length
@@ -382,6 +385,20 @@ def in_the_end(
     change = rounded_mean(report.changed[1, 2])
     return dict(acc1=acc1, acc2=acc2, change=change, checked=rounded_mean(checks))
 
+def train_stages(
+    policy:Policy, # its adapter is trained in place
+    task, # a Task
+    method:str, # a key of `METHODS`
+    cfg:TrainConfig, # steps of all stages together
+    out:Path, # gets a run folder for each stage
+):
+    "All stages of a method, one after the other; what is done is not repeated."
+    train_set = task.load("train")
+    for name, share in METHODS[method]:
+        steps = round(cfg.steps*share)
+        part, objective = replace(cfg, steps=steps), get_objective(name)
+        train(policy, task, train_set, objective, part, out/name)
+
 def run_cell(
     base, # folder of a base model
     method:str, # a key of `METHODS`
@@ -399,10 +416,7 @@ def run_cell(
     Run(out, cell_settings(policy, method, cfg, n))
     file = out/"result.json"
     if file.is_file(): return json.loads(file.read_text())
-    train_set = task.load("train")
-    for name, share in METHODS[method]:
-        steps, objective = round(cfg.steps*share), get_objective(name)
-        train(policy, task, train_set, objective, replace(cfg, steps=steps), out/name)
+    train_stages(policy, task, method, cfg, out)
     held_out = task.load("validation", n)
     report = evaluate(policy, task, held_out)
     metrics, timing = (logged(out, method, f"{name}.jsonl") for name in ("metrics", "timing"))
