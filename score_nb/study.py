@@ -482,7 +482,7 @@ def study_table(
     n = len(next(iter(stored.values())).reports[0])
     title = other.title if other else against
     named = ["changed" if column == "answer change" else column for column in columns]
-    head = ["", *named, f"t2 against {title}", "seeds", "paper t1 → t2"]
+    head = ["", *named, f"t2 against\n{title}", "seeds", "paper\nt1 → t2"]
     note = (f"percent of {n} held-out problems, greedy; below: 95 % interval over seeds. "
             + "KL: nats per conversation, sampled. "*("KL" in columns)
             + "Paper: MATH, Gemini 1.5 Flash")
