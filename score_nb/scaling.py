@@ -39,7 +39,9 @@ def majority_vote(
     votes = Counter(stated)
     most = max(votes.values(), default=0)
     in_order = stated if tie == "first" else reversed(stated)
-    return next((answer for answer in in_order if votes[answer] == most), None)
+    for answer in in_order:
+        if votes[answer] == most: return answer
+    return None
 
 # %% ../nbs/24_scaling.ipynb #cell-11
 def letter(
@@ -236,11 +238,13 @@ def portion_rows(
     bridge = len(policy.bridge_ids(task.prompt(part[0]), task.correction))
     S, rows = len(episodes)//len(part), []
     for i, problem in enumerate(part):
-        mine = slice(i*S, (i + 1)*S) # the conversations of this problem
-        prompt = len(policy.prompt_ids(task.prompt(problem)))
+        start = i*S
+        mine = slice(start, start + S) # the conversations of this problem
+        ids = policy.prompt_ids(task.prompt(problem))
+        context = [len(ids), bridge]
         tokens = [of_attempt[mine].sum().item() for of_attempt in used]
         grades = episodes.reward[mine].tolist()
-        row = pool_row(problem, said[mine], grades, tokens, context=[prompt, bridge])
+        row = pool_row(problem, said[mine], grades, tokens, context)
         rows.append(row)
     return rows
 
@@ -357,7 +361,8 @@ def costs(
     again; one after the other, in a mean conversation."""
     t1, t2 = pool.tokens.double().mean(0).tolist()
     prompt, bridge = pool.context.double().mean(0).tolist()
-    parallel = dict(generated=budget*t1, read=prompt, uncached=budget*prompt, deep=t1)
+    again = budget*prompt # read for every sample
+    parallel = dict(generated=budget*t1, read=prompt, uncached=again, deep=t1)
     K, both = budget//2, t1 + t2
     read = prompt + K*bridge
     before_second = prompt + t1 + bridge # what a second attempt follows
@@ -404,7 +409,9 @@ def scaling_curve(
         seeds = [right.mean().item() for right in each]
         tokens = fmean(costs(pool, m)[kind]["generated"] for pool in pools)
         timed = [row[kind] for row in timing if row["budget"] == m]
-        seconds = median(timed) if timed else None
+        seconds = None
+        if timed:
+            seconds = median(timed)
         row = dict(budget=m, accuracy=share(each), seeds=seeds, tokens=tokens, seconds=seconds)
         rows.append(row)
     return rows
