@@ -111,6 +111,7 @@ class Launcher:
         return line
     def ready(self)->bool:
         "Whether it lives, and the next thing it says is that it waits for a question."
+        if self.process.poll() is not None: return False # what it started may hold the pipe open
         return self.line(30) == b"ready" and self.process.poll() is None
     def close(self):
         "End it and whatever runs in it."
