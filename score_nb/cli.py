@@ -580,7 +580,8 @@ def announce(args, cfg:TrainConfig, stages:list, problems:list, asked:list, vali
     labels = [s.label for s in stages if s.make]
     each = cfg.problems*cfg.samples*cfg.branch
     total = each*cfg.steps*len(labels)
-    print(f"{' and '.join(labels)}: {cfg.steps:,} updates each, on {each:,} conversations of "
+    updates = "1 update" if cfg.steps == 1 else f"{cfg.steps:,} updates"
+    print(f"{' and '.join(labels)}: {updates} each, on {each:,} conversations of "
           f"{args.attempts} attempts ({total:,} in all)")
     print(f"an attempt may take {cfg.max_new_tokens:,} tokens (--max-new-tokens)")
     print(f"{len(problems):,} training problems; {len(asked):,} held out, asked before, between "

@@ -74,7 +74,7 @@ class ScriptedModel(torch.nn.Module):
 class ScriptedPolicy(Policy):
     """A policy for tests and demonstrations: for each problem it says what `script(problem)` lists,
     attempt after attempt."""
-    name, config = "stand-in", SimpleNamespace(hidden_size=2)
+    name, config = "scripted", SimpleNamespace(hidden_size=2)
     device, dtype = torch.device("cpu"), torch.float32
     end, stop = 0, (0,) # ids that end an attempt
     scale, softcap = 1., None # of the logits: as the head gives them
