@@ -11,12 +11,12 @@ __all__ = ['COMMANDS', 'KINDS', 'ASCII', 'QUIET', 'HELP', 'VERSION', 'TASK_NAMES
            'signal_handler', 'plain_letters', 'manners', 'say', 'what_next', 'unread', 'ending', 'overview',
            'carry_out', 'main', 'options_from', 'named_task', 'own_task', 'chosen_task', 'chosen_policy', 'show',
            'given_up', 'say_given_up', 'leave', 'evaluation_settings', 'evaluate_in', 'eval_command', 'print_plan',
-           'training_settings', 'checked_training', 'measured_along', 'train_command', 'plan_command', 'look_first',
-           'announce', 'what_happened', 'checked_run', 'run_command', 'demo_command', 'read_question', 'questions_of',
-           'task_to_ask', 'stream_attempts', 'ask_command', 'find_reports', 'rows_of_study', 'table_command',
-           'report_command', 'card_text', 'merge_command', 'export_command', 'push_command', 'warmup_settings',
-           'lessons', 'measure_with', 'warmup_command', 'study_budget', 'choose_sizes', 'study_command',
-           'store_command', 'pretrain_command']
+           'training_settings', 'checked_training', 'some_of_validation', 'measured_along', 'train_command',
+           'plan_command', 'look_first', 'announce', 'what_happened', 'checked_run', 'run_command', 'demo_command',
+           'read_question', 'questions_of', 'task_to_ask', 'stream_attempts', 'ask_command', 'find_reports',
+           'rows_of_study', 'table_command', 'report_command', 'card_text', 'merge_command', 'export_command',
+           'push_command', 'warmup_settings', 'lessons', 'measure_with', 'warmup_command', 'study_budget',
+           'choose_sizes', 'study_command', 'store_command', 'pretrain_command']
 
 # %% ../nbs/66_cli.ipynb #new-2
 import argparse, codecs, json, os, re, shutil, signal, sys, warnings
@@ -504,6 +504,13 @@ RUN = Group("run", {
     "track": (str, None, "also report to tensorboard, wandb or trackio")})
 TRAIN = MODEL, TASK, DATA, RUN, OBJECTIVE, TRAINING, PRESET, DETAILS
 
+def some_of_validation(
+    task, # a Task
+    n:int, # at least 1
+)->list: # of Problem
+    "So many problems of the validation split, or as many as there are."
+    return task.load("validation", min(n, len(task.load("validation"))))
+
 def measured_along(
     args,
     task, # a Task
@@ -512,9 +519,11 @@ def measured_along(
     "How a training is measured along the way. Raises `SettingError`."
     check_number("validation_n", args.validation_n, low=0)
     if not args.validation_n: return None
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    check(processes == 1, "validation_n", args.validation_n,
+          f"cannot be used in {processes} processes; start one, or leave it out")
     from score_nb.validation import Validation
-    there = task.load("validation")
-    held_out = task.load("validation", min(args.validation_n, len(there)))
+    held_out = some_of_validation(task, args.validation_n)
     return Validation(task, held_out, args.every, attempts)
 
 @command("train", "train an adapter with one objective; --preset for a card", (*TRAIN, ALONG),
@@ -959,9 +968,8 @@ def lessons(args, task, problems:list)->list:
 def measure_with(args, task):
     "How a warm-up is measured, and when it ends. Raises `SettingError`."
     from score_nb.warmup import Patience
-    every, held_out = task.load("validation"), []
-    if args.validation_n > 0:
-        held_out = task.load("validation", min(args.validation_n, len(every)))
+    n = args.validation_n
+    held_out = some_of_validation(task, n) if n > 0 else []
     default = 2 if args.conversations else 1
     attempts = default if args.attempts is None else args.attempts
     return Patience(task, held_out, args.every, attempts, patience=args.patience)

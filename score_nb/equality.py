@@ -434,6 +434,7 @@ def form_of(
         if all(depths): return _bracketed(text, *inside.groups()) # (1,2), not (1)(2)
     return Form("words" if r"\text{" in text else "value", _bare(text))
 
+# %% ../nbs/33_equality.ipynb #form-parts
 def _parted(kind, text, pieces, found):
     "A list, relation, union or ratio. The members of a list in a list are members."
     if kind != "list":

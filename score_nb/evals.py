@@ -1003,6 +1003,7 @@ def _curve(ax, runs, key, color, label=None, offset=0, smooth=5, marker=None, ls
     marks = dict(marker=marker, ms=4.5, markevery=max(1, n//8))
     ax.plot(steps[0][:n], _smoothed(mean, smooth), color=color, lw=2, label=label, ls=ls, **marks)
 
+# %% ../nbs/54_reports.ipynb #training-figure
 def plot_training(
     metrics:list, # rows of metrics.jsonl, or a list of such lists (seeds)
     smooth:int=5, # steps the thick line is averaged over

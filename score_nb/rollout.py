@@ -328,11 +328,8 @@ class RolloutResults(RolloutPlan):
         number, ids, turn, logp = map(torch.cat, zip(*self.finished))
         order, is_sampled = number.argsort(), turn > 0
         number = number[order]
-        last = is_sampled.nonzero()[:, 1].max()
-        width = int(last) + 1
-        ids = ids[order, :width]
-        turn = turn[order, :width]
-        logp = logp[order, :width]
+        width = int(is_sampled.nonzero()[:, 1].max()) + 1
+        ids, turn, logp = (column[order, :width] for column in (ids, turn, logp))
         stops = torch.isin(ids, torch.tensor(self.policy.stop))
         truncated, reward = [], []
         for k in self.per_problem:
@@ -343,8 +340,7 @@ class RolloutResults(RolloutPlan):
             reward.append([self.grade_of(k, n) for n in number.tolist()])
         reward = torch.tensor(reward).T.contiguous()
         truncated = torch.stack(truncated, 1)
-        first_branch = self.place*self.samples
-        branch = first_branch + number//self.branch
+        branch = self.place*self.samples + number//self.branch
         problem = self.place + number//self.per_problem[self.attempts]
         return Episodes(ids, turn, logp, reward, truncated, problem, branch)
 

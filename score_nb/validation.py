@@ -111,12 +111,10 @@ class Measuring:
         for k, accuracy in enumerate(episodes.reward.mean(0).tolist(), 1):
             row[f"acc{k}"] = round(accuracy, 6)
         adapter = to_safetensors(policy.adapter())
-        write_atomic(self.adapter_file(run.path, step), adapter)
+        write_atomic(adapter_file(run.path, step), adapter)
         run.log(row, LOG)
         seconds = round(time.perf_counter() - begun, 3)
         run.log(dict(step=step, seconds=seconds), TIMES)
-
-    adapter_file = staticmethod(adapter_file) # the function above, also as a method
 
 # %% ../nbs/59_validation.ipynb #choose-code
 class Validation(Measuring):
@@ -138,7 +136,7 @@ class Validation(Measuring):
     ):
         "Go back to the best adapter of the run, and write into config.json which one it is."
         kept = self.best(run.path)
-        file = self.adapter_file(run.path, kept["step"])
+        file = adapter_file(run.path, kept["step"])
         try:
             adapter = load_file(file)
         except Exception as e:
