@@ -31,24 +31,29 @@ def settings():
 def badge(page, config):
     "The badge of a page, a line of Markdown."
     repository = config["git_url"].removeprefix("https://github.com/")
-    place = f"github/{repository}/blob/{config['branch']}/nbs/{page}"
+    branch = config["branch"]
+    place = f"github/{repository}/blob/{branch}/nbs/{page}"
     return f"[![Open in Colab]({BADGE})](https://colab.research.google.com/{place})"
 
 def with_badge(text, line):
     "A page's first cell with the badge below its claim, the line that begins with `>`."
     blocks = [block for block in text.split("\n\n") if BADGE not in block]
-    claim = next(i for i, block in enumerate(blocks) if block.startswith(">"))
-    return "\n\n".join([*blocks[:claim + 1], line, *blocks[claim + 1:]])
+    claims = [block for block in blocks if block.startswith(">")]
+    below = blocks.index(claims[0]) + 1
+    blocks.insert(below, line)
+    return "\n\n".join(blocks)
 
 def with_colab(notebook, page, config):
     "A notebook with its badge and its cell."
     first, *others = notebook["cells"]
-    text = with_badge("".join(first["source"]), badge(page, config))
+    text = "".join(first["source"])
+    text = with_badge(text, badge(page, config))
+    first = first | {"source": text.splitlines(keepends=True)}
     source = CELL.format(**config).splitlines(keepends=True)
-    cell = dict(cell_type="code", id="colab", source=source, metadata={})
-    cell |= dict(execution_count=None, outputs=[])
+    cell = dict(cell_type="code", id="colab", source=source, metadata={}, execution_count=None,
+                outputs=[])
     kept = [other for other in others if other["id"] != "colab"]
-    return notebook | {"cells": [first | {"source": text.splitlines(keepends=True)}, cell, *kept]}
+    return notebook | {"cells": [first, cell, *kept]}
 
 def main():
     "Write or check all pages."

@@ -8,13 +8,22 @@ from pathlib import Path
 
 root = Path(__file__).parent.parent
 
+def is_marked(source):
+    "Whether a cell takes long or needs a GPU."
+    return re.search(r"^#\| *(slow|gpu)\b", source, re.M) is not None
+
+def is_place(text):
+    "Whether a text is a place below data/ other than the embedded model."
+    return re.search(r"(^|/)data/(?!tiny)", text) is not None
+
 def names_data(code):
     "Whether some code names a place below data/ other than the embedded model."
     for node in ast.walk(code):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            if re.search(r"(^|/)data/(?!tiny)", node.value): return True
+            if is_place(node.value): return True
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "data_path":
-            if not node.args or getattr(node.args[0], "value", "") != "tiny": return True
+            first = node.args[0] if node.args else None
+            if getattr(first, "value", "") != "tiny": return True
     return False
 
 def pairs(statement):
@@ -29,44 +38,55 @@ def pairs(statement):
 
 def names_in(code, kind):
     "Names that some code reads (ast.Load) or sets (ast.Store)."
-    return {node.id for node in ast.walk(code)
-            if isinstance(node, ast.Name) and isinstance(node.ctx, kind)}
+    names = [node for node in ast.walk(code) if isinstance(node, ast.Name)]
+    return {name.id for name in names if isinstance(name.ctx, kind)}
 
 def places(code):
     "Names that are set to a place below data/."
-    statements = [node for node in ast.walk(code) if isinstance(node, ast.Assign)]
-    return {name for s in statements for target, value in pairs(s) if names_data(value)
-            for name in names_in(target, ast.Store)}
+    found = set()
+    for node in ast.walk(code):
+        if not isinstance(node, ast.Assign): continue
+        for target, value in pairs(node):
+            if names_data(value):
+                found |= names_in(target, ast.Store)
+    return found
 
 def faults(cells):
     """Positions of the marked cells, among the sources of a page's code cells, that name a place
     below data/, themselves or by a name of another cell."""
-    marked = [bool(re.search(r"^#\| *(slow|gpu)\b", source, re.M)) for source in cells]
-    parsed = [ast.parse(source) if slow or "data" in source else None
-              for source, slow in zip(cells, marked)]
-    known = {name for code, slow in zip(parsed, marked) if code and not slow
-             for name in places(code)}
+    known = set()
+    for source in cells:
+        if "data" in source and not is_marked(source):
+            known |= places(ast.parse(source))
     found = []
-    for i, (code, slow) in enumerate(zip(parsed, marked)):
-        if slow and (names_data(code)
-                     or known & names_in(code, ast.Load) - names_in(code, ast.Store)):
+    for i, source in enumerate(cells):
+        if not is_marked(source): continue
+        code = ast.parse(source)
+        from_elsewhere = names_in(code, ast.Load) - names_in(code, ast.Store)
+        if names_data(code) or known & from_elsewhere:
             found.append(i)
     return found
 
 def without_switch(source):
     """Whether a marked cell does something outside an `if slow_cell(...)`, beside importing and
     defining."""
-    if not re.search(r"^#\| *(slow|gpu)\b", source, re.M): return False
-    allowed = ast.Import, ast.ImportFrom, ast.FunctionDef
-    others = [s for s in ast.parse(source).body if not isinstance(s, allowed)]
-    return not all(isinstance(s, ast.If) and "slow_cell(" in ast.unparse(s.test) for s in others)
+    if not is_marked(source): return False
+    for statement in ast.parse(source).body:
+        if isinstance(statement, (ast.Import, ast.ImportFrom, ast.FunctionDef)): continue
+        if not isinstance(statement, ast.If): return True
+        if "slow_cell(" not in ast.unparse(statement.test): return True
+    return False
 
 def page(file):
     "Sources of a notebook's code cells."
     cells = json.loads(file.read_text(encoding="utf-8"))["cells"]
-    sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-    # lines for IPython
-    return [re.sub(r"^(\s*)[%!][a-z].*", r"\1pass", source, flags=re.M) for source in sources]
+    sources = []
+    for cell in cells:
+        if cell["cell_type"] != "code": continue
+        source = "".join(cell["source"])
+        source = re.sub(r"^(\s*)[%!][a-z].*", r"\1pass", source, flags=re.M) # a line for IPython
+        sources.append(source)
+    return sources
 
 for bad in (['#| slow\nwrite_atomic(data_path("runs", "x.jsonl"), "")'],
             ['#| slow\nfor d in "ab": write_atomic(f"../data/runs/{d}", "")'],

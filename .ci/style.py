@@ -25,15 +25,19 @@ JUMPS = ast.Return, ast.Raise, ast.Continue, ast.Break, ast.Pass
 
 def is_text(statement):
     "Whether a statement is only a string or an ellipsis, as in `class Late(Exception): 'why'`."
-    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+    if not isinstance(statement, ast.Expr): return False
+    return isinstance(statement.value, ast.Constant)
 
 def wide_lines(tree, lines):
     "Numbers of the lines that are too long, without those of a table of data."
     tables = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.stmt) and lines[node.lineno - 1].endswith("# data table"):
-            tables |= set(range(node.lineno, node.end_lineno + 1))
-    return [n for n, line in enumerate(lines, 1) if len(line) > COLUMNS and n not in tables]
+        if not isinstance(node, ast.stmt): continue
+        first, last = node.lineno, node.end_lineno
+        if lines[first - 1].endswith("# data table"):
+            tables.update(range(first, last + 1))
+    wide = [n for n, line in enumerate(lines, 1) if len(line) > COLUMNS]
+    return [n for n in wide if n not in tables]
 
 def crowded_lines(tree, lines):
     "Numbers of the lines on which a statement stands after a colon or semicolon."
@@ -41,10 +45,11 @@ def crowded_lines(tree, lines):
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if not isinstance(body, list) or len(body) != 1: continue
-        if isinstance(node, ast.If) and not node.orelse and isinstance(body[0], JUMPS):
-            allowed.add(body[0])
-        if isinstance(node, (ast.ClassDef, *FUNCTIONS)) and is_text(body[0]):
-            allowed.add(body[0])
+        only, = body
+        if isinstance(node, ast.If) and not node.orelse and isinstance(only, JUMPS):
+            allowed.add(only)
+        if isinstance(node, (ast.ClassDef, *FUNCTIONS)) and is_text(only):
+            allowed.add(only)
     found = set()
     for node in ast.walk(tree):
         if not isinstance(node, ast.stmt) or node in allowed: continue
@@ -66,30 +71,39 @@ def named_lambdas(tree):
 def has_condition(comprehension):
     "Whether a comprehension itself filters, or chooses between two values."
     if any(loop.ifs for loop in comprehension.generators): return True
-    return isinstance(getattr(comprehension, "elt", None), ast.IfExp)
+    value = getattr(comprehension, "elt", None)
+    return isinstance(value, ast.IfExp)
 
 def two_level_conditions(tree):
     "Numbers of the lines of comprehensions that have conditions on two levels."
     found = []
     for node in ast.walk(tree):
         if not isinstance(node, COMPREHENSIONS) or not has_condition(node): continue
-        inner = [n for n in ast.walk(node) if isinstance(n, COMPREHENSIONS) and n is not node]
+        _, *below = ast.walk(node)
+        inner = [n for n in below if isinstance(n, COMPREHENSIONS)]
         filtered = [loop for loop in node.generators if loop.ifs]
         if len(filtered) > 1 or any(map(has_condition, inner)):
             found.append(node.lineno)
     return found
 
+def body_of(function):
+    "A function's statements without its docstring."
+    first, *others = function.body
+    return others if is_text(first) else function.body
+
 def body_lines(function, lines):
     "Numbers of the code lines of a function's body: no docstring, comment or blank line."
-    body = function.body[1:] if is_text(function.body[0]) else function.body
+    body = body_of(function)
     if not body: return []
     numbers = range(body[0].lineno, function.end_lineno + 1)
     return [n for n in numbers if re.match(r"\s*[^\s#]", lines[n - 1])]
 
 def body_nodes(function):
     "How many syntax nodes a function's body has."
-    body = function.body[1:] if is_text(function.body[0]) else function.body
-    return sum(1 for statement in body for _ in ast.walk(statement))
+    nodes = 0
+    for statement in body_of(function):
+        nodes += sum(1 for _ in ast.walk(statement))
+    return nodes
 
 def filled(lines):
     "How many lines are not blank."
@@ -120,18 +134,24 @@ def parts(path):
         code.append((position, source))
     return words, code
 
+COUNTED = """lines wide crowded lambdas two_level long longest large body_lines
+body_nodes""".split()
+
 def measure(path):
     "What there is to say about one page, as a dict; `faults` holds (cell, line, text)."
     words, code = parts(path)
     most = 25 if path.stem in COURSE else 40
-    page = dict(name=path.stem, words=words, lines=0, wide=0, crowded=0, lambdas=0, two_level=0)
-    page |= dict(long=0, longest=0, large=0, body_lines=0, body_nodes=0, faults=[])
+    page = dict.fromkeys(COUNTED, 0) | dict(name=path.stem, words=words, faults=[])
     for position, source in code:
         lines, tree = source.split("\n"), ast.parse(source)
         page["lines"] += filled(lines)
-        kinds = dict(wide=wide_lines(tree, lines), crowded=crowded_lines(tree, lines),
-                     lambdas=named_lambdas(tree), two_level=two_level_conditions(tree),
-                     long=[], large=[])
+        kinds = dict(
+            wide=wide_lines(tree, lines),
+            crowded=crowded_lines(tree, lines),
+            lambdas=named_lambdas(tree),
+            two_level=two_level_conditions(tree),
+            long=[],
+            large=[])
         if path.suffix == ".ipynb" and len(lines) > CELL_LINES:
             kinds["large"].append(1)
         for function in outer_functions(tree):
@@ -144,26 +164,35 @@ def measure(path):
         for kind, numbers in kinds.items():
             page[kind] += len(numbers)
             for n in numbers:
-                page["faults"].append((position, n, f"{kind}: {lines[n - 1].strip()[:70]}"))
+                line = lines[n - 1].strip()
+                page["faults"].append((position, n, f"{kind}: {line[:70]}"))
     return page
+
+def total(pages, name):
+    "A figure of several pages together."
+    return sum(page[name] for page in pages)
 
 def density(pages):
     "Syntax nodes per line of function body."
-    return sum(p["body_nodes"] for p in pages)/max(1, sum(p["body_lines"] for p in pages))
+    nodes, lines = total(pages, "body_nodes"), total(pages, "body_lines")
+    return nodes/max(1, lines)
 
 def table(pages):
     "The report: a row per page, then the totals."
     columns = "lines wide crowded lambdas two_level long longest large".split()
-    print(f"{'page':22}" + "".join(f"{c:>10}" for c in columns) + f"{'nodes/line':>12}{'words':>8}")
+    heads = "".join(column.rjust(10) for column in columns)
+    print("page".ljust(22) + heads + "  nodes/line   words")
     for page in pages:
-        cells = "".join(f"{page[c]:10}" for c in columns)
-        print(f"{page['name']:22}{cells}{density([page]):12.1f}{page['words']:8}")
-    lines, wide = (sum(p[key] for p in pages) for key in ("lines", "wide"))
+        name, words = page["name"], page["words"]
+        cells = "".join(f"{page[column]:10}" for column in columns)
+        print(f"{name:22}{cells}{density([page]):12.1f}{words:8}")
+    lines, nodes = total(pages, "lines"), density(pages)
+    wide = total(pages, "wide")/lines
     longest = max(page["longest"] for page in pages)
-    print(f"all: {lines} lines of code, {wide/lines:.1%} of them over {COLUMNS} columns, "
-          f"{density(pages):.1f} syntax nodes per line, longest function {longest} lines")
+    print(f"all: {lines} lines of code, {wide:.1%} of them over {COLUMNS} columns, "
+          f"{nodes:.1f} syntax nodes per line, longest function {longest} lines")
     course = [page for page in pages if page["name"] in TO_STAGE_1]
-    words, lines = (sum(page[key] for page in course) for key in ("words", "lines"))
+    words, lines = total(course, "words"), total(course, "lines")
     print(f"the course to Stage I: {words} words, {lines} lines of code, "
           f"{density(course):.1f} syntax nodes per line")
 
@@ -173,12 +202,14 @@ def main():
     kinds = "nbs/*.ipynb", "benchmarks/*.ipynb", "benchmarks/*.py", "docs/*.py", ".ci/*.py"
     every = [path for kind in kinds for path in sorted(ROOT.glob(kind))]
     pages = [measure(path) for path in named or every]
+    told = []
     if not named:
         table(pages)
-    missing = [] if named else sorted({*COURSE} - {page["name"] for page in pages})
-    told = [f"{name}: listed here, but no such page" for name in missing]
+        missing = {*COURSE} - {page["name"] for page in pages}
+        told += [f"{name}: listed here, but no such page" for name in sorted(missing)]
     for page in pages:
-        told += [f"{page['name']} cell {cell} line {n}: {text}" for cell, n, text in page["faults"]]
+        for cell, line, text in page["faults"]:
+            told.append(f"{page['name']} cell {cell} line {line}: {text}")
     sys.exit("\n".join(told) or 0)
 
 def check_itself():

@@ -129,19 +129,21 @@ def in_turns(pairs, versions, label, **facts):
 def generate_twice(policy, task, problems, samples, limit, attempts=2):
     """What implementations do: for each attempt, one call of transformers' generate on the whole
     context. Contexts are lists of ids, so that no text is tokenized again."""
-    stop, end = [token for token in policy.stop if token >= 0] or None, policy.end
+    stop = [token for token in policy.stop if token >= 0] or None
     bridge = policy.bridge_ids(task.prompt(problems[0]), task.correction)
     contexts = []
     for problem in problems:
-        contexts += [policy.prompt_ids(task.prompt(problem))]*samples
+        prompt = policy.prompt_ids(task.prompt(problem))
+        contexts += [prompt]*samples
     for _ in range(attempts):
         batch = policy.tokenizer.pad({"input_ids": contexts}, padding_side="left",
                                      return_tensors="pt").to(policy.device)
         out = policy.model.generate(**batch, do_sample=True, temperature=1., top_k=0, top_p=1.,
                                     max_new_tokens=limit, eos_token_id=stop, pad_token_id=0)
-        new = out[:, batch["input_ids"].shape[1]:].tolist()
+        read = batch["input_ids"].shape[1]
+        new = out[:, read:].tolist()
         written = [[token for token in row if token] for row in new] # without padding
-        closed = [ids if ids[-1:] == [end] else [*ids, end] for ids in written]
+        closed = [ids if ids[-1:] == [policy.end] else [*ids, policy.end] for ids in written]
         contexts = [context + ids + bridge for context, ids in zip(contexts, closed)]
 
 def graded_for_trl(problems):
@@ -184,8 +186,10 @@ def two_turns(prompts, trainer):
     bridge = tiny_policy().bridge_ids(prompts[0], TASK.correction)
     first = write(contexts)
     second = write([context + ids + bridge for context, ids in zip(contexts, first)])
-    completions = [a + bridge + b for a, b in zip(first, second)]
-    masks = [[1]*len(a) + [0]*len(bridge) + [1]*len(b) for a, b in zip(first, second)]
+    completions, masks = [], []
+    for a, b in zip(first, second):
+        completions.append(a + bridge + b)
+        masks.append([1]*len(a) + [0]*len(bridge) + [1]*len(b))
     return dict(prompt_ids=contexts, completion_ids=completions, logprobs=None, env_mask=masks)
 
 def bench_rollout():
@@ -295,7 +299,8 @@ def four_forwards(policy, episodes, advantage, beta, exact=True):
     for k in (1, 2):
         own = episodes.turn == k
         n = int(own.nonzero()[:, 1].max()) + 1 # up to the end of this attempt
-        ids, mine = episodes.ids[:, :n], own[:, 1:n].float()
+        ids = episodes.ids[:, :n]
+        mine = own[:, 1:n].float()
         def of_sampled(logp):
             return logp.gather(-1, ids[:, 1:, None])[..., 0]
         logp = all_logps(policy, ids)
@@ -390,13 +395,17 @@ def bench_parts():
     cfg, *parts = training_parts(policy, TrainConfig(problems=48))
     for i in range(9):
         start = time.perf_counter()
-        problems, seed = problems_for_step(pool, cfg.problems, 0, i), named_seed(0, "step", i)
+        problems = problems_for_step(pool, cfg.problems, 0, i)
+        seed = named_seed(0, "step", i)
         episodes = rollout(policy, TASK, problems, 2, cfg.samples, seed=seed)
         sampled = time.perf_counter()
-        update(policy, episodes, advantages(objective, episodes), objective.beta, cfg, *parts)
+        advantage = advantages(objective, episodes)
+        update(policy, episodes, advantage, objective.beta, cfg, *parts)
+        updated = time.perf_counter()
         if not i: continue # the warm-up
-        updated, mine = time.perf_counter(), episodes.turn > 0
-        read = int(mine.int().cumsum(1).argmax(1).sum()) # up to each conversation's last token
+        mine = episodes.turn > 0
+        last = mine.int().cumsum(1).argmax(1) # each conversation's last token
+        read = int(last.sum())
         rows.append(dict(what="parts", sampling=round(sampled - start, 4),
                          update=round(updated - sampled, 4),
                          sampled_tokens=int(mine.sum()), tokens=read))
@@ -441,9 +450,10 @@ def bench_before():
 class PairedStep:
     "A training step by both processes, or by the first alone while the second waits."
     def __init__(self):
-        self.policy, self.task, self.objective = random_gemma(MEDIUM), Long(64), stage_two()
+        self.policy, self.objective = random_gemma(MEDIUM), stage_two()
+        self.task, self.pool = Long(64), TASK.load("train")
         self.cfg = TrainConfig(problems=8, samples=2, max_new_tokens=32)
-        self.pool, self.both = TASK.load("train"), Accelerator(cpu=True)
+        self.both = Accelerator(cpu=True)
         self.optimizer = torch.optim.Adam(self.policy.parameters().values(), lr=0.)
         self.alone = SimpleNamespace(num_processes=1, process_index=0, backward=self.both.backward,
                                      clip_grad_norm_=self.both.clip_grad_norm_)
@@ -451,13 +461,14 @@ class PairedStep:
     def times(self, accelerator, i):
         """Seconds of sampling, of the update, and those that this process was at work, which depend
         little on what else the machine does."""
+        policy, objective, cfg = self.policy, self.objective, self.cfg
         start, busy = time.perf_counter(), time.process_time()
-        episodes = loop.sample(self.policy, self.task, self.pool, 2, self.cfg, accelerator, i + 1)
+        episodes = loop.sample(policy, self.task, self.pool, 2, cfg, accelerator, i + 1)
         sampled = time.perf_counter()
         generator = named_generator("grades", i)
         episodes.reward = torch.rand(episodes.reward.shape, generator=generator).round()
-        update(self.policy, episodes, advantages(self.objective, episodes), self.objective.beta,
-               self.cfg, accelerator, self.optimizer)
+        advantage = advantages(objective, episodes)
+        update(policy, episodes, advantage, objective.beta, cfg, accelerator, self.optimizer)
         return sampled - start, time.perf_counter() - sampled, time.process_time() - busy
     def by_both(self, i):
         "The longer times of the two processes."

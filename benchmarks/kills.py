@@ -98,9 +98,11 @@ def wait(pid, seconds=None):
 
 def files(folder):
     "{name: bytes} of all files that must not depend on a kill."
-    found = [file for file in sorted(folder.rglob("*"))
-             if file.name in SAME and ".tmp" not in file.name]
-    return {str(file.relative_to(folder)): file.read_bytes() for file in found}
+    found = {}
+    for file in sorted(folder.rglob("*")):
+        if file.name in SAME:
+            found[str(file.relative_to(folder))] = file.read_bytes()
+    return found
 
 def printed_table(printed):
     "The table in what a command printed."
@@ -120,7 +122,8 @@ def reference(command, here):
     "An undisturbed run: its files, its table, its seconds, and how many renames it makes."
     whole, printed, log = here/"whole", here/"printed", here/"renames"
     began = time.monotonic()
-    code = wait(start(command, whole, printed, partial(count_renames, log)))
+    process = start(command, whole, printed, partial(count_renames, log))
+    code = wait(process)
     seconds = time.monotonic() - began
     assert code == 0, printed.read_text()[-2000:]
     renames = log.read_text().count("\n")
@@ -141,9 +144,11 @@ def names(folder):
 def moment_of(kill, generator, seconds, renames):
     "When a kill strikes: as text, what the process does to itself before it starts, and its limit."
     moment = generator.uniform(0, seconds)
-    number, after = generator.randint(1, renames), generator.random() < .5
+    number = generator.randint(1, renames)
+    after = generator.random() < .5
     if kill % 2 == 0: return f"{moment:.2f} of {seconds:.2f} s", None, moment
-    at = f"{'after' if after else 'before'} rename {number} of {renames}"
+    side = "after" if after else "before"
+    at = f"{side} rename {number} of {renames}"
     return at, partial(die_at_rename, number, after), None
 
 def killed(name, n, here):
@@ -153,7 +158,8 @@ def killed(name, n, here):
     print(f"{name}: {len(whole)} files to compare, {seconds:.1f} s, {renames} renames", flush=True)
     rows, drawn = [], 0
     while len(rows) < n:
-        generator, folder = random.Random(f"{name} {drawn}"), here/f"cut{drawn}"
+        generator = random.Random(f"{name} {drawn}")
+        folder = here/f"cut{drawn}"
         drawn += 1
         at, prepare, limit = moment_of(len(rows), generator, seconds, renames)
         began = time.monotonic()
@@ -163,7 +169,8 @@ def killed(name, n, here):
             continue
         row = dict(command=name, kill=len(rows), at=at, exit=code, **state_of(folder))
         row |= go_on(command, folder, here, (whole, table_text))
-        row |= dict(leftovers=sorted(names(folder) - names(here/"whole")))
+        left = names(folder) - names(here/"whole")
+        row |= dict(leftovers=sorted(left))
         print(row, flush=True)
         rows.append(row)
         shutil.rmtree(folder)

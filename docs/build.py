@@ -3,6 +3,7 @@ It takes the notebooks as they are stored, and the models of the live page from 
 where there is none, `score_nb demo` makes it, which takes minutes). It needs npm, which has
 onnxruntime-web, and writes to _docs."""
 import argparse, base64, gzip, hashlib, json, os, re, shutil, subprocess, sys, tarfile, tempfile
+from collections import defaultdict
 from pathlib import Path
 
 docs = Path(__file__).resolve().parent
@@ -13,6 +14,7 @@ DIGEST = ("q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4r"
 FILES = "ort.wasm.min.js", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm"
 BASE = "tiny-weak" # the base model of `score_nb demo`
 STAGES = {"base": "Base", "stage1": "Stage I", "stage2": "SCoRe"}
+TRAINED = "stage1", "stage2"
 
 def runtime():
     "onnxruntime-web, as npm has it; what it is, is checked."
@@ -38,18 +40,30 @@ def runtime():
 def counts(file):
     "What an evaluation counted."
     from score_nb.core import read_jsonl
-    right = {(row["problem"], row["attempt"]): bool(row["reward"]) for row in read_jsonl(file)}
-    pairs = [(right[problem, 1], right[problem, 2]) for problem, attempt in right if attempt == 1]
-    return dict(n=len(pairs), first=sum(a for a, _ in pairs), second=sum(b for _, b in pairs),
-                mended=sum(b > a for a, b in pairs), spoilt=sum(a > b for a, b in pairs))
+    right = defaultdict(dict) # attempt -> problem -> whether it is right
+    for row in read_jsonl(file):
+        right[row["attempt"]][row["problem"]] = bool(row["reward"])
+    first, second = right[1], right[2]
+    mended = [problem for problem in first if second[problem] > first[problem]]
+    spoilt = [problem for problem in first if second[problem] < first[problem]]
+    return dict(
+        n=len(first),
+        first=sum(first.values()),
+        second=sum(second.values()),
+        mended=len(mended),
+        spoilt=len(spoilt))
 
 def problems(file):
     "The evaluated problems as numbers a, x, b and the wording."
     from score_nb.core import read_jsonl
     from score_nb.tasks import wording_of
-    ids = dict.fromkeys(row["problem"] for row in read_jsonl(file))
-    numbers = [map(int, re.fullmatch(r"(\d+)x\+(\d+)=(\d+)", name).groups()) for name in ids]
-    return [[a, (c - b)//a, b, wording_of(a, (c - b)//a, b)] for a, b, c in numbers]
+    found = []
+    for name in dict.fromkeys(row["problem"] for row in read_jsonl(file)):
+        numbers = re.fullmatch(r"(\d+)x\+(\d+)=(\d+)", name)
+        a, b, c = map(int, numbers.groups())
+        x = (c - b)//a
+        found.append([a, x, b, wording_of(a, x, b)])
+    return found
 
 def score_nb(*words):
     "A command of this project."
@@ -61,27 +75,34 @@ def demo(run):
     print(f"no finished run in {run}: score_nb demo makes one, which takes minutes", flush=True)
     score_nb("demo", "--run", str(run))
 
+def export(run, base_only):
+    "Write the models of a run as ONNX, unless those that are there have the same weights."
+    weights = [root/"data"/BASE/"model.safetensors"]
+    if not base_only:
+        weights += [run/stage/"adapter/adapter_model.safetensors" for stage in TRAINED]
+    content = b"".join(file.read_bytes() for file in weights)
+    key, known = hashlib.sha256(content).hexdigest(), live/"models.txt"
+    if known.is_file() and known.read_text() == key: return
+    known.unlink(missing_ok=True)
+    what = [str(run), "--model", BASE, "--out", str(live)]
+    if base_only:
+        what = [BASE, "--out", str(live/"base")]
+    score_nb("export", "--format", "onnx", *what)
+    known.write_text(key)
+
 def models(run, base_only):
     "The models of a run as ONNX, and what the page must know of it."
     from score_nb.tasks import WORDINGS
-    sources = dict.fromkeys(STAGES, "base") if base_only else {stage: stage for stage in STAGES}
-    weights = [root/"data"/BASE/"model.safetensors"]
-    weights += [run/stage/"adapter/adapter_model.safetensors" for stage in sources.values()
-                if stage != "base"]
-    key = hashlib.sha256(b"".join(file.read_bytes() for file in weights)).hexdigest()
-    known = live/"models.txt"
-    if not (known.is_file() and known.read_text() == key):
-        known.unlink(missing_ok=True)
-        if base_only:
-            score_nb("export", "--format", "onnx", BASE, "--out", str(live/"base"))
-        else:
-            score_nb("export", "--format", "onnx", str(run), "--model", BASE, "--out", str(live))
-        known.write_text(key)
-    settings = json.loads((run/"config.json").read_text(encoding="utf-8"))["settings"]
+    export(run, base_only)
+    config = json.loads((run/"config.json").read_text(encoding="utf-8"))
+    settings = config["settings"]
     chat = json.loads((live/"base"/"chat.json").read_text(encoding="utf-8"))
     shutil.copy(live/"base"/"tokenizer.json", live)
-    stages = [dict(title=title, folder=sources[stage], stored=counts(run/stage/"evals.jsonl"))
-              for stage, title in STAGES.items()]
+    stages = []
+    for stage, title in STAGES.items():
+        folder = "base" if base_only else stage
+        stored = counts(run/stage/"evals.jsonl")
+        stages.append(dict(title=title, folder=folder, stored=stored))
     facts = dict(
         models=stages, wordings=WORDINGS, problems=problems(run/"base"/"evals.jsonl"), chat=chat,
         steps=settings["steps"], seed=settings["seed"])

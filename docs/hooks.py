@@ -14,24 +14,35 @@ outputs = {} # key in a page's text -> HTML that Markdown must not touch
 
 def read(name):
     "Cells of a notebook: kind, source and outputs."
-    cells = json.loads((root/name).read_text(encoding="utf-8"))["cells"]
-    return [(c["cell_type"], "".join(c["source"]), c.get("outputs", [])) for c in cells]
+    notebook = json.loads((root/name).read_text(encoding="utf-8"))
+    cells = []
+    for cell in notebook["cells"]:
+        source, results = "".join(cell["source"]), cell.get("outputs", [])
+        cells.append((cell["cell_type"], source, results))
+    return cells
 
 def notebooks():
     "Names of the course's notebooks in the order in which the index links them, then the others."
     index = "\n".join(source for kind, source, _ in read("nbs/index.ipynb") if kind == "markdown")
-    path = index.partition("## The path")[2].partition("\n## ")[0]
-    there = {path.stem for path in (root/"nbs").glob("[!_.]*.ipynb")} - {"index"}
+    _, _, rest = index.partition("## The path")
+    path, _, _ = rest.partition("\n## ")
+    files = (root/"nbs").glob("[!_.]*.ipynb")
+    there = {file.stem for file in files} - {"index"}
     links = dict.fromkeys(re.findall(r"\]\((\w+)\.ipynb\)", path))
     linked = [name for name in links if name in there]
     return linked + sorted(there - set(linked))
 
+def first(pattern, text):
+    "What a pattern finds first; an empty text if it finds nothing."
+    found = re.search(pattern, text, re.M)
+    return found[1] if found else ""
+
 def facts(name):
     "A page's title, its claim, and how long it runs, as its first cell says."
-    text = read(f"nbs/{name}.ipynb")[0][1]
-    title, claim = (re.search(pattern, text, re.M) for pattern in (r"^# (.+)", r"^> (.+)"))
-    time = re.search(r"CPU,? (?:about )?(\d+ (?:s|min)\b)", text)
-    return title[1], claim[1] if claim else "", time[1] if time else ""
+    _, text, _ = read(f"nbs/{name}.ipynb")[0]
+    title, claim = first(r"^# (.+)", text), first(r"^> (.+)", text)
+    time = first(r"CPU,? (?:about )?(\d+ (?:s|min)\b)", text)
+    return title, claim, time
 
 def page_of(link, here, folder):
     "Where a link of a text in `folder` leads, seen from the page `here`; one elsewhere stays."
@@ -49,7 +60,8 @@ def page_of(link, here, folder):
 
 def slug(anchor):
     "A notebook's anchor as MkDocs makes it of the same heading."
-    return re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", anchor)).strip("-").lower()
+    words = re.sub(r"[^\w\s-]", "", anchor)
+    return re.sub(r"[-\s]+", "-", words).strip("-").lower()
 
 ELSEWHERE = re.compile(r"!\[([^\]]*)\]\(https?://[^)]*\)") # a picture that is not the site's
 LINK = re.compile(r"(?<!\\)\]\(([^)\s]+)\)")
@@ -74,6 +86,8 @@ def prose(text, here, folder="nbs"):
         lines.append(line)
     return "\n".join(lines)
 
+UNSEARCHED = 'class="output" data-search-exclude'
+
 def keep(content):
     "HTML that is put into the page after Markdown is through with the rest."
     outputs[key := f"output-{len(outputs)}"] = content
@@ -81,23 +95,27 @@ def keep(content):
 
 def picture(data, name, about):
     "An image of the site, made of an output."
-    pictures[f"course/images/{name}.png"] = base64.b64decode(data)
-    about = re.sub(r"[*`$\\]|\]\([^)]*\)|\[|<[^>]+>", "", about.strip().split("\n")[-1])[:200]
     place = f"course/images/{name}.png"
-    image = f'<img loading="lazy" src="{{base}}{place}" alt="{html.escape(about)}">'
+    pictures[place] = base64.b64decode(data)
+    *_, last = about.strip().split("\n")
+    words = re.sub(r"[*`$\\]|\]\([^)]*\)|\[|<[^>]+>", "", last)
+    text = html.escape(words[:200])
+    image = f'<img loading="lazy" src="{{base}}{place}" alt="{text}">'
     return keep(f'<p class="picture">{image}</p>')
 
 def shown(output, name, about, here):
     "An output of a cell."
-    data, unsearched = output.get("data", {}), 'class="output" data-search-exclude'
-    def text(kind):
-        return "".join(data[kind])
-    if "image/png" in data: return picture(text("image/png"), name, about)
-    if "image/svg+xml" in data: return keep(f'<div {unsearched}>{text("image/svg+xml")}</div>')
-    if "text/markdown" in data: return prose(text("text/markdown"), here)
-    if "text/html" in data: return keep(f'<div {unsearched}>{text("text/html")}</div>')
-    plain = "".join(output["text"]) if "text" in output else text("text/plain")
-    return keep(f'<pre {unsearched} tabindex="0">{html.escape(plain.rstrip())}</pre>')
+    data = output.get("data", {})
+    texts = {kind: "".join(lines) for kind, lines in data.items()}
+    def drawn(kind):
+        return keep(f'<div {UNSEARCHED}>{texts[kind]}</div>')
+    if "image/png" in texts: return picture(texts["image/png"], name, about)
+    if "image/svg+xml" in texts: return drawn("image/svg+xml")
+    if "text/markdown" in texts: return prose(texts["text/markdown"], here)
+    if "text/html" in texts: return drawn("text/html")
+    plain = "".join(output["text"]) if "text" in output else texts["text/plain"]
+    escaped = html.escape(plain.rstrip())
+    return keep(f'<pre {UNSEARCHED} tabindex="0">{escaped}</pre>')
 
 def markdown_of(notebook, here):
     "A notebook as Markdown. Hidden cells stay hidden; exported ones name their module."
@@ -148,18 +166,25 @@ def path_page(names):
 
 def comments(text):
     "Comments of a module: line -> what it says."
-    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
-    found = [token for token in tokens if token.type == tokenize.COMMENT]
-    return {token.start[0]: token.string.lstrip("# ") for token in found}
+    found = {}
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type != tokenize.COMMENT: continue
+        line, _ = token.start
+        found[line] = token.string.lstrip("# ")
+    return found
 
 def arguments(node):
     "Arguments of a function: name, annotation, default, and the line on which it ends."
-    plain = [*node.args.posonlyargs, *node.args.args]
-    missing = [None]*(len(plain) - len(node.args.defaults))
-    pairs = [*zip(plain, [*missing, *node.args.defaults]),
-             *zip(node.args.kwonlyargs, node.args.kw_defaults)]
-    return [(argument.arg, argument.annotation, default, (default or argument).end_lineno)
-            for argument, default in pairs if argument.arg not in ("self", "cls")]
+    args = node.args
+    plain = [*args.posonlyargs, *args.args]
+    missing = [None]*(len(plain) - len(args.defaults))
+    defaults = [*missing, *args.defaults, *args.kw_defaults]
+    found = []
+    for argument, default in zip([*plain, *args.kwonlyargs], defaults):
+        if argument.arg in ("self", "cls"): continue
+        last = default or argument
+        found.append((argument.arg, argument.annotation, default, last.end_lineno))
+    return found
 
 def documented(node, said):
     "Arguments and result of a function, or fields of a class and arguments of its __init__."
@@ -180,11 +205,12 @@ def documented(node, said):
 
 def rows(found):
     "A table of what `documented` found; empty if nothing is said of any."
+    if not any(about for *_, about in found): return []
     lines = ["| | type | default | |", "|---|---|---|---|"]
     for name, kind, default, about in found:
         about = about.replace("|", r"\|").replace("<", "&lt;")
         lines.append(f"| `{name}` | {cell(kind)} | {cell(default)} | {about} |")
-    return lines if any(about for *_, about in found) else []
+    return lines
 
 def cell(node):
     "A type or a default in a table."
@@ -194,31 +220,44 @@ def signature(node):
     "How a function is called, in one line."
     if isinstance(node, ast.ClassDef):
         bases = ", ".join(map(ast.unparse, node.bases))
-        return f"class {node.name}({bases})" if bases else f"class {node.name}"
+        after = f"({bases})" if bases else ""
+        return f"class {node.name}{after}"
+    takes = ast.unparse(node.args)
     returns = f" -> {ast.unparse(node.returns)}" if node.returns else ""
-    return f"{node.name}({ast.unparse(node.args)}){returns}"
+    return f"{node.name}({takes}){returns}"
 
 def entry(node, said, level="##"):
     "A function or a class of a module, its public methods below."
-    lines = [f"{level} `{node.name}`", "", "````python", signature(node), "````", ""]
-    lines += [ast.get_docstring(node) or "", "", *rows(documented(node, said))]
-    for inner in node.body if isinstance(node, ast.ClassDef) else []:
-        public = isinstance(inner, ast.FunctionDef) and not inner.name.startswith("_")
-        if public:
+    heading = f"{level} `{node.name}`"
+    about = ast.get_docstring(node) or ""
+    table = rows(documented(node, said))
+    lines = [heading, "", "````python", signature(node), "````", "", about, "", *table]
+    if not isinstance(node, ast.ClassDef): return lines
+    for inner in node.body:
+        if isinstance(inner, ast.FunctionDef) and not inner.name.startswith("_"):
             lines += ["", *entry(inner, said, "###")]
     return lines
 
+FROM_PAGE = re.compile(r"^# %% \.\./nbs/(\w+)\.ipynb", re.M) # a module says where its code stands
+
+def code_of(module):
+    "The text of a module."
+    return (root/f"score_nb/{module}.py").read_text(encoding="utf-8")
+
 def api_page(module):
     "What a module exports."
-    text = (root/f"score_nb/{module}.py").read_text(encoding="utf-8")
+    text = code_of(module)
     tree = ast.parse(text)
-    pages = dict.fromkeys(re.findall(r"^# %% \.\./nbs/(\w+)\.ipynb", text, re.M))
     known = "\n".join(re.findall(r"^__all__ = (\[.*?\])", text, re.M | re.S))
     public = ast.literal_eval(known) if known else []
-    links = ", ".join(f"[{facts(page)[0]}](../course/{page}.md)" for page in pages)
-    lines = [f"# score_nb.{module}", "", ast.get_docstring(tree) or "", ""]
+    links = []
+    for page in dict.fromkeys(FROM_PAGE.findall(text)):
+        title, _, _ = facts(page)
+        links.append(f"[{title}](../course/{page}.md)")
+    about = ast.get_docstring(tree) or ""
+    lines = [f"# score_nb.{module}", "", about, ""]
     if links:
-        lines.append(f"Explained on {links}.")
+        lines.append(f"Explained on {', '.join(links)}.")
     said = comments(text)
     for node in tree.body:
         named = isinstance(node, (ast.FunctionDef, ast.ClassDef))
@@ -228,18 +267,18 @@ def api_page(module):
 
 def modules(names):
     "Modules in the order of the course."
-    first = {}
+    place = {}
     for path in sorted((root/"score_nb").glob("[!_]*.py")):
-        page = re.search(r"^# %% \.\./nbs/(\w+)\.ipynb", path.read_text(encoding="utf-8"), re.M)
+        page = FROM_PAGE.search(code_of(path.stem))
         if page:
-            first[path.stem] = names.index(page[1]) if page[1] in names else len(names)
-    return sorted(first, key=first.get)
+            place[path.stem] = names.index(page[1]) if page[1] in names else len(names)
+    return sorted(place, key=place.get)
 
 def api_index(names):
     "The modules, each with what it establishes."
     lines = ["# API", "", "One module a page, in the order of the course.", ""]
     for module in modules(names):
-        tree = ast.parse((root/f"score_nb/{module}.py").read_text(encoding="utf-8"))
+        tree = ast.parse(code_of(module))
         lines.append(f"- [score_nb.{module}]({module}.md): {ast.get_docstring(tree)}")
     return "\n".join(lines)
 
@@ -263,19 +302,30 @@ def on_config(config):
 
 def label(name, names):
     "A page in the navigation: its number, and its title up to the colon if no other begins so."
-    short = [facts(other)[0].partition(":")[0] for other in names]
-    mine = short[names.index(name)]
-    alone = short.count(mine) == 1
-    title = mine if alone else facts(name)[0]
-    return f"{name.partition('_')[0]} {title}"
+    titles = [facts(other)[0] for other in names]
+    short = [title.partition(":")[0] for title in titles]
+    here = names.index(name)
+    alone = short.count(short[here]) == 1
+    title = short[here] if alone else titles[here]
+    number, _, _ = name.partition("_")
+    return f"{number} {title}"
 
 START = """[Watch it correct itself](live/index.md){ .md-button .md-button--primary }
 [Start the course](course/index.md){ .md-button }"""
 
 def landing():
     "The index, with two ways on after its first paragraphs."
-    first, rest = markdown_of("nbs/index.ipynb", "index.md").split('<div id="output-', 1)
-    return f'{first}\n{START}\n\n<div id="output-{rest}'
+    opening, rest = markdown_of("nbs/index.ipynb", "index.md").split('<div id="output-', 1)
+    return f'{opening}\n{START}\n\n<div id="output-{rest}'
+
+def models():
+    "The files of the live page: place on the site -> bytes."
+    found = {}
+    for path in live.rglob("*"):
+        if path.suffix not in SERVED: continue
+        place = path.relative_to(live).as_posix()
+        found[f"live/data/{place}"] = path.read_bytes()
+    return found
 
 def on_files(files, config):
     "Every page, made of the repository's files."
@@ -285,14 +335,13 @@ def on_files(files, config):
     texts = {page: markdown_of(notebook, page) for notebook, page in pages.items()}
     texts |= {"index.md": landing(), "course/index.md": path_page(names)}
     texts |= {"api/index.md": api_index(names)}
-    texts |= {f"api/{module}.md": api_page(module) for module in modules(names)}
+    for module in modules(names):
+        texts[f"api/{module}.md"] = api_page(module)
     for file in ("CHANGELOG.md", "CONTRIBUTING.md"):
-        text = (root/file).read_text(encoding="utf-8")
-        texts[places[file]] = prose(text, places[file], folder="")
-    served = [path for path in live.rglob("*") if path.suffix in SERVED]
-    places_of = {f"live/data/{path.relative_to(live).as_posix()}": path for path in served}
-    models = {place: path.read_bytes() for place, path in places_of.items()}
-    for uri, content in (texts | pictures | models).items():
+        text, page = (root/file).read_text(encoding="utf-8"), places[file]
+        texts[page] = prose(text, page, folder="")
+    every = texts | pictures | models()
+    for uri, content in every.items():
         files.append(File.generated(config, uri, content=content))
     return files
 
@@ -311,7 +360,8 @@ def lighter(text):
 def on_page_content(text, page, config, files):
     "Outputs and formulas, put in their places."
     text = lighter(text)
-    base = "../" * len(page.url.rstrip("/").split("/")) if page.url.strip("/") else ""
+    above = [folder for folder in page.url.split("/") if folder]
+    base = "../"*len(above)
     def output(match):
         return outputs[match[1]].replace("{base}", base)
     text = re.sub(r'<div id="(output-\d+)"></div>', output, text)
