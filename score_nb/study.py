@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['BUDGET', 'ATTEMPTS', 'ROWS', 'SWEEPS', 'EVERY_ROW', 'LADDER', 'FIRST', 'STUDENT', 'PAPER', 'COLUMNS', 'STUDIES',
            'measured_on', 'Row', 'rl', 'supervised', 'refined', 'kl_to_base', 'best_size', 'next_to_try',
-           'choice_folder', 'tried_sizes', 'ended', 'kept_score', 'chosen_size', 'lineage', 'settings_of', 'look_at',
-           'open_study', 'sizes_chosen_in', 'choose', 'run_row', 'student', 'seed_interval', 'Stored', 'seed_of',
-           'rows_or_none', 'measurements', 'stored_row', 'stored_rows', 'difference', 'with_interval', 'nats',
-           'study_table', 'load_study']
+           'choice_folder', 'tried_sizes', 'ended', 'kept_score', 'chosen_size', 'lineage', 'settings_of',
+           'write_by_attempt', 'ask_further', 'look_at', 'open_study', 'study_settings', 'sizes_chosen_in', 'choose',
+           'stages_of', 'run_row', 'student', 'seed_interval', 'property_of', 'Stored', 'seed_of', 'rows_or_none',
+           'measurements', 'numbers_in', 'stored_row', 'evaluated_runs', 'stored_rows', 'difference', 'with_interval',
+           'nats', 'cell_of', 'in_paper', 'study_table', 'load_study']
 
 # %% ../nbs/20_ablations.ipynb #t3
 import json, re
@@ -111,12 +112,15 @@ def kl_to_base(
 )->list: # K numbers, nats an attempt
     """How far a policy is from its reference: exact KL summed over the tokens of its own attempts,
     sampled at temperature 1; mean over problems."""
-    e = rollout(policy, task, problems, attempts, seed=seed)
+    episodes = rollout(policy, task, problems, attempts, seed=seed)
     kl = torch.zeros(len(problems), attempts)
-    for rows, T in micro_batches(e, 4096):
-        each = token_logps(policy, e.ids[rows, :T], e.turn[rows, :T])[1].cpu()
-        turn = e.turn[rows, :T]
-        kl[rows] = torch.stack([(each*(turn == k)).sum(1) for k in range(1, attempts + 1)], 1)
+    for rows, width in micro_batches(episodes, tokens=4096):
+        ids = episodes.ids[rows, :width]
+        turn = episodes.turn[rows, :width]
+        kl_of_token = token_logps(policy, ids, turn)[1].cpu()
+        for k in range(attempts):
+            in_attempt = turn == k + 1
+            kl[rows, k] = (kl_of_token*in_attempt).sum(1)
     return kl.mean(0).tolist()
 
 # %% ../nbs/20_ablations.ipynb #t12
@@ -156,20 +160,26 @@ def tried_sizes(
     name:str, # a key of `rows`
 )->dict: # step size -> score: Acc@t2 on validation problems, from 0 to 1, see `Validation`
     "The step sizes that were tried for a row, with seed 0."
-    folders = {lr: choice_folder(out, name, lr) for lr in LADDER}
-    return {lr: kept_score(folder) for lr, folder in folders.items() if ended(folder)}
+    scores = {}
+    for lr in LADDER:
+        folder = choice_folder(out, name, lr)
+        if ended(folder):
+            scores[lr] = kept_score(folder)
+    return scores
 
 def ended(
     folder:Path, # of a run that was measured
 )->bool:
     "Whether a run left its adapter, or was stored without it."
-    return any((folder/file).is_file() for file in ("adapter/adapter_config.json", ARCHIVE))
+    last_files = "adapter/adapter_config.json", ARCHIVE
+    return any((folder/file).is_file() for file in last_files)
 
 def kept_score(
     folder:Path, # of a run that was measured
 )->float: # from 0 to 1
     "What decided which of a run's adapters is kept."
-    return json.loads((folder/"config.json").read_text())["kept"]["score"]
+    config = json.loads((folder/"config.json").read_text())
+    return config["kept"]["score"]
 
 def chosen_size(
     out, # folder of the study
@@ -188,7 +198,8 @@ def lineage(
     "A row with its prerequisites. Raises `SettingError` for an unknown row."
     check(name in rows, "row", name, f"known rows: {', '.join(rows)}")
     before = rows[name].after
-    return [*(lineage(before, rows) if before else []), name]
+    if before is None: return [name]
+    return lineage(before, rows) + [name]
 
 # %% ../nbs/20_ablations.ipynb #t16
 def settings_of(
@@ -200,35 +211,56 @@ def settings_of(
 )->TrainConfig:
     "The budget of a row. Raises `SettingError` if its share of the steps is less than one."
     share = rows[name].share
-    steps, least = round(budget.steps*share), round(1/share)
+    steps = round(budget.steps*share)
+    least = round(1/share)
     remedy = f"row {name} gets {share:g} of them; give at least {least}"
     check(steps >= 1, "steps", budget.steps, remedy)
     return replace(budget, steps=steps, lr=lr, seed=seed)
+
+def write_by_attempt(
+    file:Path, # a log
+    name:str, # of the numbers
+    numbers:list, # one per attempt
+):
+    "Store a number of every attempt, one row each."
+    rows = [{"attempt": k, name: round(number, 5)} for k, number in enumerate(numbers, 1)]
+    write_atomic(file, to_jsonl(rows))
+
+def ask_further(
+    policy:Policy, # of a row, trained
+    task, # a Task
+    problems:list, # of Problem, held out
+    folder:Path, # of the row
+)->Report: # of the table's two attempts
+    "Ask for `ATTEMPTS`; store how accurate each is, and how far the policy is from its base."
+    every = evaluate(policy, task, problems, ATTEMPTS)
+    accuracy = every.reward.mean(0).tolist()
+    others = task.load("validation", min(len(problems), 200))
+    kl = kl_to_base(policy, task, others)
+    write_by_attempt(folder/"attempts.jsonl", "accuracy", accuracy)
+    write_by_attempt(folder/"kl.jsonl", "kl", kl)
+    first_two = [row for row in every.rows() if row["attempt"] <= 2]
+    return Report.from_rows(first_two)
 
 def look_at(
     policy:Policy, # of a row, trained
     task, # a Task
     row:Row,
-    folder, # of the row
+    folder:Path, # of the row
     n:int, # held-out problems
 )->Report:
     "Evaluate a row greedily; store its KL and its further attempts, and what it does in training."
     problems = task.load("test", n)
     seen = row.ask(policy, task, task.load("train", min(n, 200), seed=1))
-    if row.ask is not evaluate:
-        report = row.ask(policy, task, problems)
+    if row.ask is evaluate:
+        report = ask_further(policy, task, problems, folder)
     else:
-        all_of_them = evaluate(policy, task, problems, ATTEMPTS)
-        report = Report.from_rows([r for r in all_of_them.rows() if r["attempt"] <= 2])
-        more = all_of_them.reward.mean(0)
-        kl = kl_to_base(policy, task, task.load("validation", min(n, 200)))
-        accuracy = [{"attempt": k, "accuracy": round(x, 5)} for k, x in enumerate(more.tolist(), 1)]
-        write_atomic(folder/"attempts.jsonl", to_jsonl(accuracy))
-        distance = [{"attempt": k, "kl": round(x, 5)} for k, x in enumerate(kl, 1)]
-        write_atomic(folder/"kl.jsonl", to_jsonl(distance))
+        report = row.ask(policy, task, problems)
+    rewards = seen.reward.int().tolist()
     ratios = seen.edit_ratios[1, seen.attempts].tolist()
-    each = zip(seen.problem, seen.reward.int().tolist(), ratios)
-    lines = [{"problem": p, "reward": r, "edit_ratio": round(e, 4)} for p, r, e in each]
+    lines = []
+    for problem, reward, ratio in zip(seen.problem, rewards, ratios):
+        lines.append(dict(problem=problem, reward=reward, edit_ratio=round(ratio, 4)))
     write_atomic(folder/"train.jsonl", to_jsonl(lines))
     return report
 
@@ -240,11 +272,23 @@ def open_study(
     n:int, # held-out problems
 ):
     "Write down what all runs of a study have in common. Raises `SettingError` if it differs."
-    varied = "seed", "lr", "max_rows"
-    shared = {k: v for k, v in asdict(budget).items() if k not in varied}
+    shared = asdict(budget)
+    for varied in ("seed", "lr", "max_rows"):
+        del shared[varied]
     shared |= dict(model=public_name(policy.name), base_weights=policy.base_fingerprint, n=n)
     shared |= measured_on(get_task("equations")).settings
     Run(out, shared, free=("save_every",), lock=False) # several rows may be made at a time
+
+def study_settings(
+    out, # a folder
+)->dict: # empty if it holds no study
+    "What all runs of a study have in common."
+    try:
+        settings = json.loads((Path(out)/"config.json").read_text())["settings"]
+        is_study = {"base_weights", "model"} <= settings.keys()
+    except (OSError, ValueError, LookupError, TypeError):
+        return {} # no file, no JSON, or the settings of something else
+    return settings if is_study else {}
 
 def sizes_chosen_in(
     out, # folder of another study of the same base, for instance with fewer updates
@@ -253,16 +297,17 @@ def sizes_chosen_in(
     rows:dict=EVERY_ROW,
 )->dict: # row -> step size, of these rows and what they go on from
     "Step sizes that another study chose. Raises `SettingError` if its base is another."
-    try:
-        there = json.loads((Path(out)/"config.json").read_text())["settings"]
-        known = {"base_weights", "model"} <= there.keys()
-    except (OSError, ValueError, LookupError, TypeError):
-        known = False # no file, no JSON, or the settings of something else
-    check(known, "sizes", str(out), "holds no study; name a folder of score_nb study")
-    fits = there["base_weights"] == load_policy(model).base_fingerprint
-    check(fits, "sizes", str(out), f"is a study of {there['model']}, not of {model}")
-    needed = dict.fromkeys(each for name in names for each in lineage(name, rows))
-    return {name: chosen_size(out, name) for name in needed if rows[name].make}
+    there = study_settings(out)
+    check(there, "sizes", str(out), "holds no study; name a folder of score_nb study")
+    base = load_policy(model).base_fingerprint
+    remedy = f"is a study of {there['model']}, not of {model}"
+    check(there["base_weights"] == base, "sizes", str(out), remedy)
+    sizes = {}
+    for name in names:
+        for each in lineage(name, rows):
+            if rows[each].make and each not in sizes:
+                sizes[each] = chosen_size(out, each)
+    return sizes
 
 def choose(
     name:str, # a key of `rows`
@@ -274,22 +319,43 @@ def choose(
 )->float: # the step size with the best score
     "Choose a row's step size with seed 0. A killed choice goes on. Raises `SettingError`."
     *before, _ = lineage(name, rows)
-    check(rows[name].make, "row", name, "is not trained, and has no step size to choose")
-    task, row = get_task("equations"), rows[name]
+    row = rows[name]
+    check(row.make, "row", name, "is not trained, and has no step size to choose")
+    task = get_task("equations")
     budget = budget.for_task(task)
     for each in (*before, name): # too few steps are refused before there is a folder
         settings_of(each, 0, budget.lr, budget, rows)
     open_study(out, load_policy(model), budget, n)
     sizes = {each: choose(each, out, model, budget, n, rows) for each in before}
     while todo := next_to_try(tried_sizes(out, name)):
-        cfg = settings_of(name, 0, todo[0], budget, rows)
+        lr = todo[0]
+        cfg = settings_of(name, 0, lr, budget, rows)
         policy = load_policy(model, seed=0)
         if before:
-            restore(policy, choice_folder(out, row.after, sizes[row.after])/"adapter")
-        row.make(policy, task, task.load("train"), cfg, choice_folder(out, name, todo[0]))
+            start = choice_folder(out, row.after, sizes[row.after])
+            restore(policy, start/"adapter")
+        row.make(policy, task, task.load("train"), cfg, choice_folder(out, name, lr))
     return chosen_size(out, name)
 
 # %% ../nbs/20_ablations.ipynb #make-code
+def stages_of(
+    name:str, # a key of `rows`
+    seed:int, # of adapter, problems and samples
+    out, # folder of the study
+    budget:TrainConfig,
+    rows:dict,
+    sizes:dict, # row -> step size; None: what `choose` found
+)->list: # of Stage; the last one is the row itself
+    "A row and what it goes on from, as stages of a recipe. Raises `SettingError`."
+    stages = []
+    for each in lineage(name, rows):
+        row, lr = rows[each], budget.lr
+        if row.make:
+            lr = sizes[each] if sizes else chosen_size(out, each)
+        cfg = settings_of(each, seed, lr, budget, rows)
+        stages.append(Stage(f"{each}-s{seed}", row.title, row.title, row.make, cfg=cfg))
+    return stages
+
 def run_row(
     name:str, # a key of `rows`
     seed:int, # of adapter, problems and samples
@@ -302,24 +368,24 @@ def run_row(
 )->Report:
     """Train a row and what it goes on from, unless done; evaluate each once. A killed run goes on.
     Raises `SettingError`."""
-    task, out, names = get_task("equations"), Path(out), lineage(name, rows)
+    task, out = get_task("equations"), Path(out)
     budget = budget.for_task(task)
-    row_of, stages = {}, []
-    for each in names:
-        row = rows[each]
-        lr = (sizes[each] if sizes else chosen_size(out, each)) if row.make else budget.lr
-        cfg = settings_of(each, seed, lr, budget, rows)
-        stages.append(Stage(f"{each}-s{seed}", row.title, row.title, row.make, cfg=cfg))
-        row_of[stages[-1].name] = row
-    check_orphans(out, list(row_of))
+    stages = stages_of(name, seed, out, budget, rows, sizes)
+    names = [stage.name for stage in stages]
+    check_orphans(out, names)
     policy = load_policy(model, seed=seed)
     open_study(out, policy, budget, n)
-    asked, folder = task.load("test", n), out/stages[-1].name
-    if finished(folder, rows[name].make): return stored_report(folder, None, asked)
+    asked = task.load("test", n)
+    folder = out/names[-1]
+    if finished(folder, rows[name].make):
+        return stored_report(folder, None, asked)
+    row_of = dict(zip(names, lineage(name, rows)))
     def ask(policy, stage):
-        return look_at(policy, task, row_of[stage.name], out/stage.name, n)
+        row = rows[row_of[stage.name]]
+        return look_at(policy, task, row, out/stage.name, n)
     problems = task.load("train")
-    return run_stages(policy, task, problems, stages, budget, out, ask, asked=asked)[folder.name]
+    reports = run_stages(policy, task, problems, stages, budget, out, ask, asked=asked)
+    return reports[folder.name]
 
 # %% ../nbs/20_ablations.ipynb #t21
 STUDENT = 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262 # for df 1 to 9
@@ -330,24 +396,39 @@ def student(
     """Two-sided 95 % point of Student's t; from 10 degrees on by the expansion of
     Abramowitz and Stegun 1964, 26.7.5."""
     if df <= len(STUDENT): return STUDENT[df - 1]
-    z = Z
-    first = (z**3 + z)/4
-    second = (5*z**5 + 16*z**3 + 3*z)/96
-    third = (3*z**7 + 19*z**5 + 17*z**3 - 15*z)/384
-    terms = first, second, third
-    return z + sum(term/df**power for power, term in enumerate(terms, 1))
+    z, z3, z5, z7 = (Z**power for power in (1, 3, 5, 7))
+    first = (z3 + z)/4
+    second = (5*z5 + 16*z3 + 3*z)/96
+    third = (3*z7 + 19*z5 + 17*z3 - 15*z)/384
+    return z + (first/df + second/df**2 + third/df**3)
 
 def seed_interval(
     values:list, # (S,) one number a seed
 )->Interval: # of the mean over seeds; a point if there is one seed
     """Mean over seeds with Student's 95 % interval: what another seed would have done, on the same
     problems. Raises `SettingError` for none."""
-    check(len(values) >= 1, "seeds", values, "give at least one number")
+    n = len(values)
+    check(n >= 1, "seeds", values, "give at least one number")
     mean = fmean(values)
-    half = student(len(values) - 1)*stdev(values)/sqrt(len(values)) if len(values) > 1 else 0.
+    if n == 1:
+        return Interval(mean, mean, mean)
+    half = student(n - 1)*stdev(values)/sqrt(n)
     return Interval(mean, mean - half, mean + half)
 
 # %% ../nbs/20_ablations.ipynb #stored-code
+def property_of(
+    report:Report,
+    name:str, # as for `Stored.values`, but not KL
+)->float: # from 0 to 1; Δ from -1
+    "One property of a run. Raises `KeyError` for an unknown one."
+    if name == "edit ratio":
+        return report.edit_ratios[1, 2].float().mean().item()
+    if name == "answer change":
+        return report.changed[1, 2].float().mean().item()
+    if not name.startswith("Acc"):
+        name += f"(t1,t{report.attempts})"
+    return report.accuracy[name].value
+
 @dataclass
 class Stored:
     "The stored runs of one row, one a seed."
@@ -361,13 +442,9 @@ class Stored:
     def values(self, name:str)->list:
         """One number per seed: Acc@t1, Acc@t2, Δ, i→c, c→i, edit ratio, answer change, or KL, the
         sum over attempts."""
-        if name == "KL": return [sum(k) for k in self.kl]
-        last = f"(t1,t{self.reports[0].attempts})"
-        if name in ("edit ratio", "answer change"):
-            pairs = [r.edit_ratios if name == "edit ratio" else r.changed for r in self.reports]
-            return [pair[1, 2].float().mean().item() for pair in pairs]
-        key = name if name.startswith("Acc") else name + last
-        return [r.accuracy[key].value for r in self.reports]
+        if name == "KL":
+            return [sum(of_attempts) for of_attempts in self.kl]
+        return [property_of(report, name) for report in self.reports]
 
 # %% ../nbs/20_ablations.ipynb #read-code
 def seed_of(
@@ -386,24 +463,47 @@ def measurements(
     folder:Path, # of a run
 )->list: # rows of validation.jsonl, their steps counted over all rounds
     "What was measured along the way. STaR has several rounds, each with a log of its own."
-    rows, before = [], 0
+    rows, done = [], 0
     for part in sorted(folder.glob("round*")) or [folder]:
-        own = rows_or_none(part/"validation.jsonl")
-        rows += [row | dict(step=before + row["step"]) for row in own]
-        before += own[-1]["step"] if own else 0
+        for row in rows_or_none(part/"validation.jsonl"):
+            rows.append(row | dict(step=done + row["step"]))
+        if rows:
+            done = rows[-1]["step"]
     return rows
+
+def numbers_in(
+    file:Path, # a log
+    key:str,
+)->list: # of numbers; empty if there is no such log
+    "A number of every row of a log that not every run has."
+    return [row[key] for row in rows_or_none(file)]
 
 def stored_row(
     title:str,
     folders:list, # of Path, one per seed
 )->Stored:
     "Read the runs of a row."
-    reports = [Report.from_rows(read_jsonl(f/"evals.jsonl")) for f in folders]
-    kl = [[r["kl"] for r in rows_or_none(f/"kl.jsonl")] or [0., 0.] for f in folders]
-    more = [[r["accuracy"] for r in rows_or_none(f/"attempts.jsonl")] for f in folders]
-    logs = [rows_or_none(f/"metrics.jsonl") for f in folders]
-    measured = [measurements(f) for f in folders]
-    return Stored(title, [seed_of(f) for f in folders], reports, logs, kl, measured, more)
+    row = Stored(title, seeds=[], reports=[], logs=[], kl=[], validation=[], attempts=[])
+    for folder in folders:
+        row.seeds.append(seed_of(folder))
+        row.reports.append(Report.from_rows(read_jsonl(folder/"evals.jsonl")))
+        row.logs.append(rows_or_none(folder/"metrics.jsonl"))
+        row.kl.append(numbers_in(folder/"kl.jsonl", "kl") or [0., 0.])
+        row.validation.append(measurements(folder))
+        row.attempts.append(numbers_in(folder/"attempts.jsonl", "accuracy"))
+    return row
+
+def evaluated_runs(
+    out:Path, # folder of the study
+    name:str, # of a row
+)->list: # of Path, by seed
+    "The runs of a row that were evaluated."
+    named = re.compile(rf"{re.escape(name)}-s\d+") # not score-s0-old, score-start
+    found = []
+    for folder in out.glob(f"{name}-s*"):
+        if named.fullmatch(folder.name) and is_log(folder/"evals.jsonl"):
+            found.append(folder)
+    return sorted(found, key=seed_of)
 
 def stored_rows(
     out, # folder of the study
@@ -413,16 +513,15 @@ def stored_rows(
     evaluated on different problems."""
     out, found = Path(out), {}
     for name, row in rows.items():
-        named = re.compile(rf"{re.escape(name)}-s\d+") # not score-s0-old, score-start
-        folders = [f for f in out.glob(f"{name}-s*") if named.fullmatch(f.name)]
-        folders = sorted((f for f in folders if is_log(f/"evals.jsonl")), key=seed_of)
+        folders = evaluated_runs(out, name)
         if folders:
             found[name] = stored_row(row.title, folders)
     check(found, "folder", str(out), "holds no run of a row; make one with score_nb study")
-    asked = next(iter(found.values())).reports[0].problem
-    for name, s in found.items():
-        same = all(r.problem == asked for r in s.reports)
-        remedy = "was evaluated on other problems than the first row; make it again"
+    first_row = next(iter(found.values()))
+    asked = first_row.reports[0].problem
+    remedy = "was evaluated on other problems than the first row; make it again"
+    for name, row in found.items():
+        same = all(report.problem == asked for report in row.reports)
         check(same, "row", name, remedy)
     return found
 
@@ -433,12 +532,16 @@ def difference(
     name:str="Acc@t2", # as for `Stored.values`
 )->Interval: # of a minus b
     "Paired by seed where both have several, else against the other's one run."
-    x, y = (dict(zip(row.seeds, row.values(name))) for row in (a, b))
+    x = dict(zip(a.seeds, a.values(name)))
+    y = dict(zip(b.seeds, b.values(name)))
     if len(x) == 1:
-        x = dict.fromkeys(y, next(iter(x.values())))
+        [only] = x.values()
+        x = dict.fromkeys(y, only)
     if len(y) == 1:
-        y = dict.fromkeys(x, next(iter(y.values())))
-    return seed_interval([x[seed] - y[seed] for seed in sorted(x.keys() & y.keys())])
+        [only] = y.values()
+        y = dict.fromkeys(x, only)
+    in_both = sorted(x.keys() & y.keys())
+    return seed_interval([x[seed] - y[seed] for seed in in_both])
 
 # %% ../nbs/20_ablations.ipynb #t24
 PAPER = { # data table; MATH, Gemini 1.5 Flash: Acc@t1, Acc@t2 (Tables 2 and 4)
@@ -454,12 +557,31 @@ def with_interval(
     show:Callable=percent, # (number, sign) -> str
 )->str: # of one line, or two
     "A mean, and below it its interval, if it has one."
-    ends = f"\n{show(interval.low, sign)}…{show(interval.high, sign)}"
-    return show(interval.value, sign) + ends*(interval.low < interval.high)
+    mean, low, high = (show(number, sign) for number in interval)
+    if interval.low < interval.high:
+        return f"{mean}\n{low}…{high}"
+    return mean
 
 def nats(number:float, sign:str="")->str:
     "A number of nats as text."
     return f"{number:{sign}.2f}".replace("-", "−")
+
+def cell_of(
+    row:Stored,
+    column:str, # one of `COLUMNS`
+)->str:
+    "Mean over seeds and interval, as text."
+    sign = "+" if column == "Δ" else ""
+    show = nats if column == "KL" else percent
+    return with_interval(seed_interval(row.values(column)), sign, show)
+
+def in_paper(
+    name:str, # of a row
+)->str: # percent
+    "What the paper reports of a row, as text."
+    if name not in PAPER: return "–"
+    first, second = PAPER[name]
+    return f"{first} → {second}"
 
 def study_table(
     stored:dict, # of `stored_rows`
@@ -468,24 +590,22 @@ def study_table(
 )->Table:
     """The paper's table from stored runs: mean over seeds, below it the 95 % interval; the paper's
     own numbers in the last column."""
-    def cell(row, column):
-        sign, show = "+"*(column == "Δ"), nats if column == "KL" else percent
-        return with_interval(seed_interval(row.values(column)), sign, show)
     rows, other = [], stored.get(against)
     for name, row in stored.items():
-        compared = other is not None and name != against
-        versus = with_interval(difference(row, other), "+") if compared else "–"
-        first, second = PAPER.get(name, (None, None))
-        paper = f"{first} → {second}" if first else "–"
-        cells = [cell(row, column) for column in columns]
-        rows.append([row.title, *cells, versus, str(len(row.seeds)), paper])
-    n = len(next(iter(stored.values())).reports[0])
+        versus = "–"
+        if other is not None and name != against:
+            versus = with_interval(difference(row, other), "+")
+        cells = [cell_of(row, column) for column in columns]
+        rows.append([row.title, *cells, versus, str(len(row.seeds)), in_paper(name)])
+    first_row = next(iter(stored.values()))
+    n = len(first_row.reports[0])
     title = other.title if other else against
     named = ["changed" if column == "answer change" else column for column in columns]
     head = ["", *named, f"t2 against\n{title}", "seeds", "paper\nt1 → t2"]
-    note = (f"percent of {n} held-out problems, greedy; below: 95 % interval over seeds. "
-            + "KL: nats per conversation, sampled. "*("KL" in columns)
-            + "Paper: MATH, Gemini 1.5 Flash")
+    note = f"percent of {n} held-out problems, greedy; below: 95 % interval over seeds. "
+    if "KL" in columns:
+        note += "KL: nats per conversation, sampled. "
+    note += "Paper: MATH, Gemini 1.5 Flash"
     return Table(head, rows, note)
 
 # %% ../nbs/20_ablations.ipynb #s16u1
