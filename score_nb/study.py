@@ -140,8 +140,8 @@ def next_to_try(
     tried:dict, # step size -> score
 )->list: # of step sizes; empty once those beside the best were tried, or the ladder ends
     "What is still to be tried before a step size can be chosen."
-    open_ = [lr for lr in FIRST if lr not in tried]
-    if open_: return open_
+    untried = [lr for lr in FIRST if lr not in tried]
+    if untried: return untried
     best = LADDER.index(best_size(tried))
     beside = LADDER[max(best - 1, 0):best + 2]
     return [lr for lr in beside if lr not in tried]
@@ -223,7 +223,9 @@ def write_by_attempt(
     numbers:list, # one per attempt
 ):
     "Store a number of every attempt, one row each."
-    rows = [{"attempt": k, name: round(number, 5)} for k, number in enumerate(numbers, 1)]
+    rows = []
+    for k, number in enumerate(numbers, 1):
+        rows.append({"attempt": k, name: round(number, 5)})
     write_atomic(file, to_jsonl(rows))
 
 def ask_further(
@@ -242,6 +244,7 @@ def ask_further(
     first_two = [row for row in every.rows() if row["attempt"] <= 2]
     return Report.from_rows(first_two)
 
+# %% ../nbs/20_ablations.ipynb #look-at
 def look_at(
     policy:Policy, # of a row, trained
     task, # a Task
@@ -309,6 +312,7 @@ def sizes_chosen_in(
                 sizes[each] = chosen_size(out, each)
     return sizes
 
+# %% ../nbs/20_ablations.ipynb #choose-code
 def choose(
     name:str, # a key of `rows`
     out, # folder of the study; the runs go to out/choice
@@ -327,6 +331,7 @@ def choose(
         settings_of(each, 0, budget.lr, budget, rows)
     open_study(out, load_policy(model), budget, n)
     sizes = {each: choose(each, out, model, budget, n, rows) for each in before}
+    problems = task.load("train")
     while todo := next_to_try(tried_sizes(out, name)):
         lr = todo[0]
         cfg = settings_of(name, 0, lr, budget, rows)
@@ -334,7 +339,8 @@ def choose(
         if before:
             start = choice_folder(out, row.after, sizes[row.after])
             restore(policy, start/"adapter")
-        row.make(policy, task, task.load("train"), cfg, choice_folder(out, name, lr))
+        folder = choice_folder(out, name, lr)
+        row.make(policy, task, problems, cfg, folder)
     return chosen_size(out, name)
 
 # %% ../nbs/20_ablations.ipynb #make-code
@@ -353,7 +359,8 @@ def stages_of(
         if row.make:
             lr = sizes[each] if sizes else chosen_size(out, each)
         cfg = settings_of(each, seed, lr, budget, rows)
-        stages.append(Stage(f"{each}-s{seed}", row.title, row.title, row.make, cfg=cfg))
+        folder = f"{each}-s{seed}"
+        stages.append(Stage(folder, row.title, row.title, row.make, cfg=cfg))
     return stages
 
 def run_row(
@@ -396,11 +403,13 @@ def student(
     """Two-sided 95 % point of Student's t; from 10 degrees on by the expansion of
     Abramowitz and Stegun 1964, 26.7.5."""
     if df <= len(STUDENT): return STUDENT[df - 1]
-    z, z3, z5, z7 = (Z**power for power in (1, 3, 5, 7))
+    z = Z
+    z3, z5, z7 = z**3, z**5, z**7
     first = (z3 + z)/4
     second = (5*z5 + 16*z3 + 3*z)/96
     third = (3*z7 + 19*z5 + 17*z3 - 15*z)/384
-    return z + (first/df + second/df**2 + third/df**3)
+    correction = first/df + second/df**2 + third/df**3
+    return z + correction
 
 def seed_interval(
     values:list, # (S,) one number a seed
@@ -478,6 +487,7 @@ def numbers_in(
     "A number of every row of a log that not every run has."
     return [row[key] for row in rows_or_none(file)]
 
+# %% ../nbs/20_ablations.ipynb #stored-row
 def stored_row(
     title:str,
     folders:list, # of Path, one per seed
@@ -486,7 +496,8 @@ def stored_row(
     row = Stored(title, seeds=[], reports=[], logs=[], kl=[], validation=[], attempts=[])
     for folder in folders:
         row.seeds.append(seed_of(folder))
-        row.reports.append(Report.from_rows(read_jsonl(folder/"evals.jsonl")))
+        evals = read_jsonl(folder/"evals.jsonl")
+        row.reports.append(Report.from_rows(evals))
         row.logs.append(rows_or_none(folder/"metrics.jsonl"))
         row.kl.append(numbers_in(folder/"kl.jsonl", "kl") or [0., 0.])
         row.validation.append(measurements(folder))
@@ -583,6 +594,7 @@ def in_paper(
     first, second = PAPER[name]
     return f"{first} → {second}"
 
+# %% ../nbs/20_ablations.ipynb #study-table
 def study_table(
     stored:dict, # of `stored_rows`
     against:str="score", # the row all others are compared with
@@ -596,7 +608,8 @@ def study_table(
         if other is not None and name != against:
             versus = with_interval(difference(row, other), "+")
         cells = [cell_of(row, column) for column in columns]
-        rows.append([row.title, *cells, versus, str(len(row.seeds)), in_paper(name)])
+        seeds = str(len(row.seeds))
+        rows.append([row.title, *cells, versus, seeds, in_paper(name)])
     first_row = next(iter(stored.values()))
     n = len(first_row.reports[0])
     title = other.title if other else against
