@@ -32,7 +32,8 @@ def ask_repeatedly(
     if recall is None:
         episodes = rollout(policy, task, problems, attempts, **settings)
         return [(episodes, k) for k in range(1, attempts + 1)]
-    asked = [(rollout(policy, task, problems, 1, **settings), 1)]
+    alone = rollout(policy, task, problems, 1, **settings)
+    asked = [(alone, 1)]
     while len(asked) < attempts:
         episodes, k = asked[-1]
         texts = episodes.texts(policy.tokenizer, k)
@@ -59,15 +60,19 @@ def attempt_rows(
     asked:list, # of K pairs, from `ask_repeatedly`
 )->list: # of n dicts: problem, answers, reward, length, and the texts
     "What each problem was answered, attempt by attempt."
-    texts = [episodes.texts(policy.tokenizer, k) for episodes, k in asked]
-    grades = [episodes.reward[:, k - 1].int().tolist() for episodes, k in asked]
-    ends = [lengths(episodes, k) for episodes, k in asked]
+    texts, grades, ends = [], [], [] # each (K, n)
+    for episodes, k in asked:
+        texts.append(episodes.texts(policy.tokenizer, k))
+        grades.append(episodes.reward[:, k - 1].int().tolist())
+        ends.append(lengths(episodes, k))
     rows = []
-    for b, problem in enumerate(part): # its column in each of the three
-        said, right, length = ([each[b] for each in found] for found in (texts, grades, ends))
-        answers = [task.answer(text) for text in said]
-        reward = "".join(map(str, right))
-        row = dict(problem=problem.id, answers=answers, reward=reward, length=length, text=said)
+    by_problem = zip(part, zip(*texts), zip(*grades), zip(*ends))
+    for problem, said, right, length in by_problem:
+        row = dict(problem=problem.id)
+        row["answers"] = [task.answer(text) for text in said]
+        row["reward"] = "".join(map(str, right))
+        row["length"] = list(length)
+        row["text"] = list(said)
         rows.append(row)
     return rows
 
@@ -126,8 +131,10 @@ class Many:
         what:str, # "i→c" or "c→i"
     )->Tensor: # (K - 1,)
         "Share of problems that go from wrong to right, or back, from attempt k to k + 1."
-        before, after = self.reward[:, :-1], self.reward[:, 1:]
-        corrected, spoilt = (1 - before)*after, before*(1 - after)
+        before = self.reward[:, :-1]
+        after = self.reward[:, 1:]
+        corrected = (1 - before)*after
+        spoilt = before*(1 - after)
         flows = {"i→c": corrected, "c→i": spoilt}
         return flows[what].mean(0)
 
@@ -179,7 +186,8 @@ def store_attempts(
         start = time.perf_counter()
         rows = many_attempts(policy, task, problems[:n], attempts, RECALLS[way], max_new_tokens)
         write_atomic(file, to_jsonl(rows))
-        seconds = run.config.get("seconds", 0) + time.perf_counter() - start
+        spent_before = run.config.get("seconds", 0)
+        seconds = spent_before + time.perf_counter() - start
         run.save(seconds=round(seconds, 1))
     return {way: Many(run.rows(f"{way}.jsonl")) for way in asked}
 
