@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['TIES', 'WAYS', 'BUDGETS', 'COLORS', 'majority_vote', 'letter', 'pool_row', 'answer_codes', 'Pool', 'winners',
-           'first_answers', 'all_answers', 'second_answers', 'check_vote', 'shuffles', 'vote_accuracy', 'portion_rows',
-           'sample_pool', 'time_budgets', 'check_comparison', 'parallel_vs_sequential', 'costs', 'share',
-           'over_problems', 'scaling_curve', 'plot_curve', 'log_axis', 'plot_scaling']
+           'first_answers', 'all_answers', 'second_answers', 'check_vote', 'shuffles', 'vote_accuracy',
+           'stated_answers', 'portion_rows', 'sample_pool', 'time_budgets', 'is_even', 'check_comparison',
+           'parallel_vs_sequential', 'costs', 'mean_over_seeds', 'share', 'over_problems', 'scaling_curve',
+           'plot_curve', 'log_axis', 'plot_scaling']
 
 # %% ../nbs/24_scaling.ipynb #cell-2
 import time
@@ -61,15 +62,14 @@ def pool_row(
     context:list, # [prompt, between the attempts]: tokens read
 )->dict:
     "One line of pool.jsonl."
-    answers = [answer for pair in said for answer in pair] # first, second, first, second …
-    grades = [bool(grade) for pair in right for grade in pair]
-    graded = list(zip(answers, grades))
-    wrong = {} # each wrong answer once, in the order of their first appearance
-    for answer, is_right in graded:
-        if answer is not None and not is_right:
-            wrong[answer] = None
-    letters = [letter(answer, is_right, list(wrong)) for answer, is_right in graded]
-    first, second = "".join(letters[::2]), "".join(letters[1::2])
+    wrong, letters = [], ([], []) # each wrong answer once; the letters of both attempts
+    for answers, grades in zip(said, right):
+        for of_attempt, answer, is_right in zip(letters, answers, grades):
+            is_wrong = answer is not None and not is_right
+            if is_wrong and answer not in wrong:
+                wrong.append(answer)
+            of_attempt.append(letter(answer, is_right, wrong))
+    first, second = map("".join, letters)
     return dict(problem=problem.id, answers=[problem.answer, *wrong], first=first,
                 second=second, tokens=tokens, context=context)
 
@@ -78,7 +78,8 @@ def answer_codes(
     text:str, # letters, as `letter` gives them
 )->list: # of int, from -1
     "0 for the right answer, 1, 2, … for wrong ones, -1 for none."
-    return [-1 if c == "-" else ord(c) - ord("a") for c in text]
+    a = ord("a")
+    return [-1 if c == "-" else ord(c) - a for c in text]
 
 @dataclass
 class Pool:
@@ -115,7 +116,9 @@ class Pool:
     @classmethod
     def read(cls, folder)->"Pool":
         "What `parallel_vs_sequential` left in a folder."
-        rows, timing = (read_jsonl(Path(folder)/f"{name}.jsonl") for name in ("pool", "timing"))
+        folder = Path(folder)
+        rows = read_jsonl(folder/"pool.jsonl")
+        timing = read_jsonl(folder/"timing.jsonl")
         return cls.from_rows(rows, timing)
 
 # %% ../nbs/24_scaling.ipynb #cell-15
@@ -124,9 +127,11 @@ def winners(
     tie:str="last", # as for `majority_vote`
 )->Tensor: # (…,) the winning code, -1 where nothing was stated
     "`majority_vote` along the last dimension."
-    m, stated = codes.shape[-1], codes >= 0
+    m = codes.shape[-1]
+    stated = codes >= 0
     ballots = codes.clamp(min=0)
-    counts = ballots.new_zeros(*codes.shape[:-1], int(ballots.max()) + 1)
+    most = int(ballots.max())
+    counts = ballots.new_zeros(*codes.shape[:-1], most + 1)
     counts.scatter_add_(-1, ballots, stated.long()) # votes for each code
     votes = counts.gather(-1, ballots)
     place = torch.arange(m)
@@ -175,10 +180,11 @@ def check_vote(
     "Raise `SettingError` for an unknown way or rule, or a budget that S conversations do not hold."
     check(way in WAYS, "way", way, f"use one of {', '.join(WAYS)}")
     check(tie in TIES, "tie", tie, f"use one of {', '.join(TIES)}")
-    in_range = budget in range(1, S + 1)
-    usable = in_range and (way == "parallel" or budget % 2 == 0)
+    usable = range(2, S + 1, 2) # two answers of each conversation
+    if way == "parallel":
+        usable = range(1, S + 1)
     remedy = f"give 1 (parallel) or an even number up to {S}, the conversations of the pool"
-    check(usable, "budget", budget, remedy)
+    check(budget in usable, "budget", budget, remedy)
 
 # %% ../nbs/24_scaling.ipynb #shuffles
 @lru_cache(maxsize=4)
@@ -205,16 +211,18 @@ def vote_accuracy(
     that the pool does not hold."""
     n, S = pool.first.shape
     check_vote(way, budget, tie, S)
-    if budget == 1: return (pool.first == 0).float().mean(1)
+    if budget == 1:
+        return (pool.first == 0).float().mean(1)
     key = way, budget, tie, draws, seed
-    if key in pool.found: return pool.found[key]
+    if key in pool.found:
+        return pool.found[key]
     each = budget if way == "parallel" else budget//2 # conversations of a vote
     votes = S//each # of a shuffle
     right = torch.zeros(n)
     for shuffle in shuffles(n, S, draws, seed): # the same for every way and every budget
         order = shuffle[:, :votes*each]
-        first, second = (codes.gather(1, order).view(n, votes, each)
-                         for codes in (pool.first, pool.second))
+        first = pool.first.gather(1, order).view(n, votes, each)
+        second = pool.second.gather(1, order).view(n, votes, each)
         codes = WAYS[way](first, second, budget)
         won = winners(codes, tie)
         right += (won == 0).float().mean(1)
@@ -222,6 +230,21 @@ def vote_accuracy(
     return pool.found[key]
 
 # %% ../nbs/24_scaling.ipynb #cell-19
+def stated_answers(
+    policy:Policy, # whose tokenizer reads
+    task, # a Task
+    episodes, # Episodes of two attempts
+)->list: # of [answer of attempt 1, of attempt 2] per conversation
+    "What the attempts state; None where an attempt states nothing or was cut off."
+    def answer(text, is_cut):
+        return None if is_cut else task.answer(text)
+    first = episodes.texts(policy.tokenizer, 1)
+    second = episodes.texts(policy.tokenizer, 2)
+    said = []
+    for texts, cuts in zip(zip(first, second), episodes.truncated.tolist()):
+        said.append(list(map(answer, texts, cuts)))
+    return said
+
 def portion_rows(
     policy:Policy,
     task, # a Task
@@ -229,25 +252,23 @@ def portion_rows(
     episodes, # Episodes of S conversations of each
 )->list: # of dict, one per problem
     "The lines of pool.jsonl for a portion of the problems."
-    def answer(text, is_cut):
-        return None if is_cut else task.answer(text)
-    texts = zip(episodes.texts(policy.tokenizer, 1), episodes.texts(policy.tokenizer, 2))
-    cuts = episodes.truncated.tolist()
-    said = [list(map(answer, both, cut)) for both, cut in zip(texts, cuts)]
+    said = stated_answers(policy, task, episodes)
     used = [(episodes.turn == k).sum(1) for k in (1, 2)] # tokens of each attempt
     bridge = len(policy.bridge_ids(task.prompt(part[0]), task.correction))
-    S, rows = len(episodes)//len(part), []
+    S = len(episodes)//len(part)
+    rows = []
     for i, problem in enumerate(part):
         start = i*S
         mine = slice(start, start + S) # the conversations of this problem
-        ids = policy.prompt_ids(task.prompt(problem))
-        context = [len(ids), bridge]
+        prompt = policy.prompt_ids(task.prompt(problem))
+        context = [len(prompt), bridge]
         tokens = [of_attempt[mine].sum().item() for of_attempt in used]
         grades = episodes.reward[mine].tolist()
         row = pool_row(problem, said[mine], grades, tokens, context)
         rows.append(row)
     return rows
 
+# %% ../nbs/24_scaling.ipynb #sample-pool
 def sample_pool(
     policy:Policy,
     task, # a Task
@@ -302,6 +323,13 @@ def time_budgets(
     return rows
 
 # %% ../nbs/24_scaling.ipynb #comparison
+def is_even(
+    budget, # of any type
+)->bool:
+    "Whether a budget is one of whole conversations, of two answers each."
+    is_whole = type(budget) is int
+    return is_whole and budget >= 2 and budget % 2 == 0
+
 def check_comparison(
     problems:list, # of Problem
     budgets:tuple, # of int, answers to a problem
@@ -309,9 +337,8 @@ def check_comparison(
 ):
     "Raise `SettingError` for no problems, an odd budget, or a temperature that is too low."
     check(len(problems) > 0, "problems", problems, "give at least one")
-    whole = budgets and all(type(m) is int for m in budgets)
-    even = whole and min(budgets) >= 2 and not any(m % 2 for m in budgets)
-    check(even, "budgets", budgets, "give even numbers from 2 on")
+    usable = budgets and all(map(is_even, budgets))
+    check(usable, "budgets", budgets, "give even numbers from 2 on")
     check_number("temperature", temperature, low=.01)
 
 def parallel_vs_sequential(
@@ -339,15 +366,18 @@ def parallel_vs_sequential(
                     budgets=budgets, temperature=temperature, max_new_tokens=max_new_tokens,
                     seed=seed)
     run = Run(folder, settings)
-    file, timing = run.path/"pool.jsonl", run.path/"timing.jsonl"
+    file = run.path/"pool.jsonl"
+    timing = run.path/"timing.jsonl"
     before = len(run.rows("pool.jsonl")) if file.is_file() else 0
-    start, taken = time.perf_counter(), run.config.get("sampling", 0)
+    taken = run.config.get("sampling", 0)
+    start = time.perf_counter()
     rows = sample_pool(policy, task, problems, S, temperature, max_new_tokens, seed, file)
     if len(rows) > before:
         taken += time.perf_counter() - start
     run.save(sampling=round(taken, 1))
     if not timing.is_file():
-        groups = [[problem] for problem in problems[:alone]] + [problems[:together]]*3
+        groups = [[problem] for problem in problems[:alone]]
+        groups += [problems[:together]]*3
         times = time_budgets(policy, task, groups, budgets, temperature, max_new_tokens, seed)
         write_atomic(timing, to_jsonl(times))
     return Pool.read(run.path)
@@ -363,7 +393,8 @@ def costs(
     prompt, bridge = pool.context.double().mean(0).tolist()
     again = budget*prompt # read for every sample
     parallel = dict(generated=budget*t1, read=prompt, uncached=again, deep=t1)
-    K, both = budget//2, t1 + t2
+    K = budget//2
+    both = t1 + t2
     read = prompt + K*bridge
     before_second = prompt + t1 + bridge # what a second attempt follows
     uncached = K*(prompt + before_second)
@@ -371,13 +402,21 @@ def costs(
     return {"parallel": parallel, "sequential": sequential}
 
 # %% ../nbs/24_scaling.ipynb #cell-29
+def mean_over_seeds(
+    each:list, # (n,) numbers of each seed, the same problems
+)->Tensor: # (n,), double
+    "A number for each problem."
+    values = torch.stack(list(each))
+    return values.double().mean(0)
+
 def share(
     each:list, # (n,) shares of right votes in [0, 1] of each seed, the same problems
 )->Interval:
     """Accuracy over seeds and problems, with Wilson's interval for n problems (a little too wide
     for shares that are not 0 or 1)."""
-    values = torch.stack(list(each)).double().mean(0)
-    n, right = len(values), values.sum().item()
+    values = mean_over_seeds(each)
+    n = len(values)
+    right = values.sum().item()
     return wilson(min(right, n), n)
 
 def over_problems(
@@ -385,12 +424,14 @@ def over_problems(
 )->Interval:
     """Mean over seeds and problems, and the 95 % interval over problems (each problem's mean over
     the seeds is one value)."""
-    values = torch.stack(list(each)).double().mean(0).tolist()
-    n, middle = len(values), fmean(values)
+    values = mean_over_seeds(each).tolist()
+    n = len(values)
+    middle = fmean(values)
     half = 1. # one problem says nothing about others
     if n > 1:
         half = Z*stdev(values)/n**.5
-    low, high = max(-1., middle - half), min(1., middle + half)
+    low = max(-1., middle - half)
+    high = min(1., middle + half)
     return Interval(middle, low, high)
 
 # %% ../nbs/24_scaling.ipynb #cell-32
@@ -402,7 +443,8 @@ def scaling_curve(
 )->list: # of dict: budget, accuracy (Interval), seeds (theirs), tokens and seconds per problem
     """Accuracy and cost of a way at every budget. Seconds are those of one problem alone, median
     over problems and seeds."""
-    kind, rows = way.split(",")[0], []
+    kind = way.split(",")[0]
+    rows = []
     timing = [row for pool in pools for row in pool.timing if row["problems"] == 1]
     for m in budgets:
         each = [vote_accuracy(pool, way, m, **settings) for pool in pools]
