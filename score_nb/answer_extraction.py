@@ -103,7 +103,8 @@ class Statement(NamedTuple):
     sentence:bool=False # whether a sentence may stand there: "Tom has 12 apples left"
 
 def _way(*opening, **limits)->Statement:
-    return Statement(re.compile("".join(opening), re.I | re.M), **limits)
+    pattern = "".join(opening)
+    return Statement(re.compile(pattern, re.I | re.M), **limits)
 
 _IS = (r"(?:is|are|(?:must|should|will|would|has to|can only) be|becomes?|equals?|turns out to be"
        r"|comes? (?:out )?(?:to|as)|[:=])")
@@ -164,7 +165,8 @@ def _is_meant(
     before:str, # the text up to the words that open a statement
 )->bool:
     "Whether a statement after these words is meant: no condition, and no answer of before."
-    return not _SUPPOSED.search(before) and not _FORMER.search(before)
+    if _SUPPOSED.search(before): return False
+    return not _FORMER.search(before)
 
 # %% ../nbs/32_answers.ipynb #says-16
 MOST = 200 # statements of a text that are looked at, from the last one: a bound on the time
@@ -174,11 +176,12 @@ _JOINT = re.compile(r"(?:\s|\$|\\[()\[\],; ]|\\q?quad|[A-Za-z](?:_\d)?\s?=|and/|
 
 def _in_braces(text:str, start:int):
     "What stands between the brace at `start` and its partner; None if that is missing or far away."
-    depth, end = 0, min(len(text), start + LONGEST + 2)
+    depth = 0
+    end = min(len(text), start + LONGEST + 2)
     for i in range(start, end):
-        is_brace = text[i] in "{}" and text[i-1] != "\\"
-        if not is_brace: continue
-        depth += 1 if text[i] == "{" else -1
+        mark = text[i]
+        if mark not in "{}" or text[i-1] == "\\": continue
+        depth += 1 if mark == "{" else -1
         if depth == 0: return text[start+1:i]
 
 def _boxes(text:str)->list:
@@ -234,9 +237,10 @@ def _predicate(
 )->str: # None if there is no value, or the sentence begins otherwise
     "The value after the last *is* of a sentence."
     prose = _FORMULA.sub(_blank, sentence)
-    for verb in reversed(list(_VERB.finditer(prose))):
-        before, rest = sentence[:verb.start()], sentence[verb.end():]
-        value = value_of(rest, after=9)
+    verbs = list(_VERB.finditer(prose))
+    for verb in reversed(verbs):
+        value = value_of(sentence[verb.end():], after=9)
+        before = sentence[:verb.start()]
         if value and subject.match(before): return value
 
 def _only_amount(sentence:str):
@@ -286,13 +290,14 @@ def _unframed(answer:str):
 def _stated(text:str, start:int, way:Statement):
     "The value stated from `start` on; None if a question, a denial or other prose stands there."
     match = _CLAUSE.match(text, start)
-    if not match or text.startswith("?", match.end()): return None
-    clause = match[0]
+    if not match: return None
+    clause, end = match[0], match.end()
+    if text.startswith("?", end): return None
     if clause.count("}") > clause.count("{"):
         clause = clause.removesuffix("}") # \text{Answer: 12}
-    is_last = _HOPE.fullmatch(text, match.end())
-    may_be_sentence = way.sentence and is_last and not _NO_VALUE.match(clause)
-    if not may_be_sentence: return value_of(clause, way.after, way.words)
+    may_be_sentence = way.sentence and _HOPE.fullmatch(text, end)
+    if not may_be_sentence or _NO_VALUE.match(clause):
+        return value_of(clause, way.after, way.words)
     value = value_of(clause) or _predicate(clause) or _only_amount(clause)
     return value or value_of(clause, words=3)
 
@@ -301,7 +306,8 @@ def _bare(text:str):
     tries_to_state = re.search(r"\\boxed|\\fbox|####|answer", text, re.I)
     if len(text) > LONGEST or tries_to_state: return None
     text = re.sub(rf"(?:\s|{_TAG}){{1,20}}\Z", "", text)
-    return text if len(_words(text)) <= 3 else None
+    is_short = len(_words(text)) <= 3
+    return text if is_short else None
 
 def extract_answer(
     text:str, # an attempt's own text, never the prompt
@@ -312,8 +318,9 @@ def extract_answer(
     for way in STATEMENTS.values():
         if not any(key in lower for key in way.keys): continue
         for match in way.opening.finditer(text):
-            if match.end() > box:
-                openings.append((match.end(), match.start(), way))
+            start, end = match.span()
+            if end > box:
+                openings.append((end, start, way))
     openings.sort(key=itemgetter(0), reverse=True)
     for end, start, way in openings[:MOST]:
         before = text[max(0, start-80):start]

@@ -13,6 +13,7 @@ import re, unicodedata
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
+from itertools import product
 
 # %% ../nbs/33_equality.ipynb #cell-5
 NUMBERS = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9,
@@ -48,7 +49,8 @@ def is_unit(
     words:str, # what follows a number, such as " km/h" or "\\text{ red apples}"
 )->bool:
     "Whether the words name what was measured or counted, and say nothing that changes the number."
-    parts = re.findall(r"[A-Za-z]+", re.sub(r"\\[a-z]+", " ", words))
+    without_commands = re.sub(r"\\[a-z]+", " ", words)
+    parts = re.findall(r"[A-Za-z]+", without_commands)
     counted = parts
     if "of" in parts[1:]: # cups of flour
         counted = parts[:parts.index("of")]
@@ -57,9 +59,10 @@ def is_unit(
     changes_number = AMOUNTS.intersection(parts) or singular.intersection(NUMBERS)
     if not nouns or changes_number: return False
     if all(map(_is_measure, nouns)): return True
+    if any(len(w) < 3 for w in nouns): return False
     last = nouns[-1]
-    is_plural = last in PLURALS or re.fullmatch(r"[A-Za-z]{2,}[^sui]s", last)
-    return bool(is_plural) and all(len(w) > 2 for w in nouns)
+    if last in PLURALS: return True
+    return bool(re.fullmatch(r"[A-Za-z]{2,}[^sui]s", last))
 
 # %% ../nbs/33_equality.ipynb #cell-8
 _UNITS = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen
@@ -96,14 +99,15 @@ def spoken(
     words = re.findall("[a-z]+", text.lower())
     if len(words) > 1:
         words = ["one" if w in ("a", "an") else w for w in words]
-    size = PARTS.get(words[-1].removesuffix("s")) if words else None
-    if size is None or len(words) < 2:
+    *above, last = words or [""]
+    size = PARTS.get(last.removesuffix("s"))
+    if size is None or not above:
         return _whole([w for w in words if w != "and"])
-    above, whole = words[:-1], 0
-    cut = words.index("and") if "and" in words else 0
+    whole = 0
+    cut = above.index("and") if "and" in above else 0
     if cut: # two and a half
-        whole = _whole(words[:cut])
-        above = words[cut+1:-1]
+        whole = _whole(above[:cut])
+        above = above[cut+1:]
     part = _whole(above)
     if part is None or whole is None: return None
     return whole + Fraction(part, size)
@@ -128,13 +132,16 @@ def respelt(
 # %% ../nbs/33_equality.ipynb #24532304
 def _script(m):
     "Small raised or lowered digits."
-    mark = "_" if "₀" <= m[0][0] <= "₉" else "^"
-    digits = unicodedata.normalize("NFKC", m[0]).replace("−", "-")
+    is_lowered = "₀" <= m[0][0] <= "₉"
+    mark = "_" if is_lowered else "^"
+    plain = unicodedata.normalize("NFKC", m[0])
+    digits = plain.replace("−", "-")
     return f"{mark}{{{digits}}}"
 
 def _half(m):
     "A fraction that is one character."
-    above, below = unicodedata.normalize("NFKC", m[0]).split("⁄")
+    plain = unicodedata.normalize("NFKC", m[0]) # 1⁄2
+    above, below = plain.split("⁄")
     return rf"\frac{{{above}}}{{{below}}}"
 
 def _in_parts(m):
@@ -177,8 +184,9 @@ def _is_greater(sign):
 def _between(m):
     "x > 2 and x < 5, as 2 < x < 5."
     name, sign, value, other, end = m.groups()
-    if _is_greater(sign) == _is_greater(other): return m[0]
-    if _is_greater(sign):
+    begins_above = _is_greater(sign)
+    if begins_above == _is_greater(other): return m[0]
+    if begins_above:
         low, low_sign, high_sign, high = value, sign, other, end
     else:
         low, low_sign, high_sign, high = end, other, sign, value
@@ -329,15 +337,17 @@ def _exact(m):
         above, below = int(m["above"]), int(m["below"])
         x = x + Fraction(above, below)
     exponent = int(m["exponent"] or 0)
-    sign = -1 if m["sign"] == "-" else 1
-    return sign*x*Fraction(10)**exponent
+    value = x*Fraction(10)**exponent
+    is_negative = m["sign"] == "-"
+    return -value if is_negative else value
 
 def _repeating(sign, whole, fixed, repeated):
     "The fraction that 0.1\\overline{6} is: (16 - 1)/90."
     start = int(whole + fixed or 0)
     all_digits = int(whole + fixed + repeated)
     nines = 10**len(repeated) - 1
-    value = Fraction(all_digits - start, 10**len(fixed)*nines)
+    shift = 10**len(fixed)
+    value = Fraction(all_digits - start, shift*nines)
     return -value if sign else value
 
 def plain_number(
@@ -361,9 +371,12 @@ def same_number(
     y:tuple,
 )->bool:
     "Whether two numbers are exactly equal; 50% is 50, and it is 0.5."
-    (x, x_percent), (y, y_percent) = x, y
-    if x == y or x_percent == y_percent: return x == y
-    return x == 100*y if x_percent else 100*x == y
+    x_value, x_percent = x
+    y_value, y_percent = y
+    if x_value == y_value: return True
+    if x_percent == y_percent: return False
+    if x_percent: return x_value == 100*y_value
+    return 100*x_value == y_value
 
 # %% ../nbs/33_equality.ipynb #cell-21
 @dataclass(frozen=True)
@@ -432,13 +445,15 @@ def form_of(
     if inside:
         depths = [depth for _, depth in _depths(text[:-1])]
         if all(depths): return _bracketed(text, *inside.groups()) # (1,2), not (1)(2)
-    return Form("words" if r"\text{" in text else "value", _bare(text))
+    kind = "words" if r"\text{" in text else "value"
+    return Form(kind, _bare(text))
 
 # %% ../nbs/33_equality.ipynb #form-parts
 def _parted(kind, text, pieces, found):
     "A list, relation, union or ratio. The members of a list in a list are members."
     if kind != "list":
-        return Form(kind, _bare(text), tuple(map(form_of, pieces)), found)
+        parts = tuple(map(form_of, pieces))
+        return Form(kind, _bare(text), parts, found)
     members = []
     for part in map(form_of, filter(None, pieces)):
         members += part.parts if part.kind == "list" else [part]
@@ -448,26 +463,32 @@ def _parted(kind, text, pieces, found):
 def _two_values(text):
     "What \\pm and \\mp stand for: the upper signs, then the lower ones."
     def with_sign(which):
-        return form_of(_PLUS_MINUS.sub(lambda m: _EITHER[m[0]][which], text))
-    return Form("list", _bare(text), (with_sign(0), with_sign(1)))
+        chosen = _PLUS_MINUS.sub(lambda m: _EITHER[m[0]][which], text)
+        return form_of(chosen)
+    upper, lower = map(with_sign, (0, 1))
+    return Form("list", _bare(text), (upper, lower))
 
 def _matrix(text, inner):
     rows = [row for row in inner.split(r"\\") if row.strip()]
-    entries = [entry.strip() for row in rows for entry in row.split("&")]
-    return Form("matrix", _bare(text), tuple(map(form_of, entries)), (len(rows),))
+    entries = []
+    for row in rows:
+        entries += [form_of(entry.strip()) for entry in row.split("&")]
+    return Form("matrix", _bare(text), tuple(entries), (len(rows),))
 
 def _based(text, digits, base):
     base = str(spoken(base) or base) # 101_{two}
     return Form("base", _bare(text), marks=(digits, base))
 
 def _bracketed(text, left, inner, right):
-    form, marks = form_of(inner.strip()), (left, right)
+    form = form_of(inner.strip())
+    marks = left, right
     several = form.kind == "list"
     if left == r"\{":
         members = form.parts if several else (form,)
         return Form("set", _bare(text), members, marks)
     if several: return Form("bracket", _bare(text), form.parts, marks)
-    return form if marks == ("(", ")") else Form("value", _bare(text))
+    if marks == ("(", ")"): return form
+    return Form("value", _bare(text))
 
 # %% ../nbs/33_equality.ipynb #cell-24
 GREEK = """alpha beta gamma delta epsilon theta lambda mu phi varphi omega sigma rho tau psi eta xi
@@ -483,18 +504,21 @@ def is_name(
     form:Form,
 )->bool:
     "Whether a text only names something: x, AB, f(2), x_1, \\theta."
-    may_name = form.kind in ("value", "words", "base")
-    if not may_name or form.text in ("", "e", "i"): return False
+    if form.kind not in ("value", "words", "base"): return False
+    if form.text in ("", "e", "i"): return False
     return bool(_NAME.fullmatch(form.text))
 
 def unknowns(
     text:str, # tidied
 )->set:
     "The letters of a text, Latin and Greek, without the names of commands and the numbers e and i."
-    found = set(re.findall(r"\\[a-zA-Z]+|[A-Za-z]", text))
-    greek = {x for x in found if x.removeprefix("\\") in GREEK}
-    latin = {x for x in found if len(x) == 1 and x not in "ei"}
-    return greek | latin
+    found = set()
+    for name in re.findall(r"\\[a-zA-Z]+|[A-Za-z]", text):
+        is_greek = name.removeprefix("\\") in GREEK
+        is_latin = len(name) == 1 and name not in "ei"
+        if is_greek or is_latin:
+            found.add(name)
+    return found
 
 def unnamed(
     form:Form,
@@ -512,7 +536,8 @@ def unnamed(
 def _names_value(form):
     "Whether a text names a number, \\cos A and [ABC] among them, or the point (x, y)."
     if form.kind == "bracket": return all(map(is_name, form.parts))
-    return is_name(form) or bool(_QUANTITY.fullmatch(form.text))
+    if is_name(form): return True
+    return bool(_QUANTITY.fullmatch(form.text))
 
 # %% ../nbs/33_equality.ipynb #ebcb39f7
 _TURNED = {"<": ">", ">": "<", r"\le": r"\ge", r"\ge": r"\le"}
@@ -522,21 +547,40 @@ _BELOW_ALL, _ABOVE_ALL = Form("value", r"-\infty"), Form("value", r"\infty")
 def turned(form:Form)->Form:
     "A relation read from right to left."
     backwards = reversed(form.marks)
-    marks = tuple(_TURNED.get(mark, mark) for mark in backwards)
-    return Form("relation", form.text, form.parts[::-1], marks)
+    marks = [_TURNED.get(mark, mark) for mark in backwards]
+    sides = form.parts[::-1]
+    return Form("relation", form.text, sides, tuple(marks))
 
 def _all_but(form, value):
     "All numbers but one, as two intervals."
-    below = Form("bracket", form.text, (_BELOW_ALL, value), ("(", ")"))
-    above = Form("bracket", form.text, (value, _ABOVE_ALL), ("(", ")"))
+    is_open = "(", ")"
+    below = Form("bracket", form.text, (_BELOW_ALL, value), is_open)
+    above = Form("bracket", form.text, (value, _ABOVE_ALL), is_open)
     return Form("union", form.text, (below, above))
 
 def _two_sided(form):
     "The sides and signs of x < 2 as those of -\\infty < x < 2; of 1 < x < 2 as they are."
     sides, marks = form.parts, form.marks
     if len(sides) != 2: return sides, marks
-    if is_name(sides[0]): return (_BELOW_ALL, *sides), ("<", *marks)
-    return (*sides, _ABOVE_ALL), (*marks, "<")
+    first, second = sides
+    if is_name(first): return (_BELOW_ALL, first, second), ("<", *marks)
+    return (first, second, _ABOVE_ALL), (*marks, "<")
+
+def _solved(form):
+    "An inequality as an interval; None unless a name stands between two values or beside one."
+    falls = form.marks[0] in (">", r"\ge")
+    rising = turned(form) if falls else form
+    sides, marks = _two_sided(rising)
+    rises = set(marks) <= _END.keys()
+    if len(sides) != 3 or not rises: return None
+    left, middle, right = sides
+    if not is_name(middle): return None
+    outer = unknowns(f"{left.text} {right.text}")
+    if unknowns(middle.text) & outer: return None
+    first, second = marks
+    opening, _ = _END[first]
+    _, closing = _END[second]
+    return Form("bracket", form.text, (left, right), (opening, closing))
 
 def as_interval(
     form:Form,
@@ -548,16 +592,8 @@ def as_interval(
     if form.kind != "relation": return None
     first, second, *_ = form.parts
     if form.marks == (r"\ne",) and is_name(first): return _all_but(form, second)
-    if not _TURNED.keys() >= set(form.marks): return None
-    falls = form.marks[0] in (">", r"\ge")
-    sides, marks = _two_sided(turned(form) if falls else form)
-    rises = _END.keys() >= set(marks)
-    if len(sides) != 3 or not rises: return None
-    left, middle, right = sides
-    outer = unknowns(f"{left.text} {right.text}")
-    if not is_name(middle) or unknowns(middle.text) & outer: return None
-    opening, closing = (_END[mark] for mark in marks)
-    return Form("bracket", form.text, (left, right), (opening[0], closing[1]))
+    can_be_turned = set(form.marks) <= _TURNED.keys()
+    return _solved(form) if can_be_turned else None
 
 # %% ../nbs/33_equality.ipynb #97f11bb5
 _NO_FORMULA = re.compile(r"\\infty|\\emptyset|\\text|\d_\{|\\l?dots")
@@ -572,8 +608,9 @@ class QuickJudge:
         if a == b: return True
         x, y = plain_number(a), plain_number(b)
         if x and y: return same_number(x, y)
-        no_formula = _NO_FORMULA.search(f"{a} {b}")
-        return False if no_formula or unknowns(a) != unknowns(b) else None
+        if unknowns(a) != unknowns(b): return False
+        is_no_formula = _NO_FORMULA.search(f"{a} {b}")
+        return False if is_no_formula else None
 
     def equation(self,
         a:Form, # an equation or inequality of the reference
@@ -624,7 +661,9 @@ def _steps(form, judge):
     "Whether the steps of a chain of equations are true; those with unknowns in them are not asked."
     texts = [part.text for part in form.parts if not is_name(part)]
     numbers = [text for text in texts if not unknowns(text)]
-    return all_of(judge.value(numbers[-1], number, worked=False) for number in numbers[:-1])
+    if not numbers: return True
+    *before, last = numbers
+    return all_of(judge.value(last, number, worked=False) for number in before)
 
 def _as_intervals(a, b):
     "Both as they are; but where one is an interval, a solved inequality as one, too."
@@ -653,29 +692,36 @@ def same_form(
     if _words(a.text, b.text) == _words(b.text, a.text): return True
     a_name, a_value = unnamed(a)
     b_name, b_value = unnamed(b)
-    if b_name and (b_name == a_name or a.kind != "relation"): # x = 5 for 5
+    a_relates = a.kind == "relation"
+    b_relates = b.kind == "relation"
+    may_be_named = b_name == a_name or not a_relates
+    if b_name and may_be_named: # x = 5 for 5
         same = same_form(a_value, b_value, judge)
         return all_of((same, _steps(b, judge)))
-    if a_name and b.kind != "relation" and _is_solution(a): # 5 for x = 5
+    if a_name and not b_relates and _is_solution(a): # 5 for x = 5
         return same_form(a_value, b, judge)
-    value_for_relation = a.kind == "value" and b.kind == "relation"
+    value_for_relation = a.kind == "value" and b_relates
     if value_for_relation and _is_calculation(b): # 4^2 = 16 for 16
         same = same_form(a, b.parts[-1], judge)
         return all_of((same, _steps(b, judge)))
-    a = a_value if r"\in" in a.marks else a
-    b = b_value if r"\in" in b.marks else b
+    if r"\in" in a.marks:
+        a = a_value
+    if r"\in" in b.marks:
+        b = b_value
     a, b = _as_intervals(a, b)
     if b.kind in ACCEPTED[a.kind]:
         compare = _COMPARE[a.kind]
         return compare(a, b, judge)
-    return "list" in (a.kind, b.kind) and _one_in_two_spellings(a, b, judge)
+    if "list" in (a.kind, b.kind): return _one_in_two_spellings(a, b, judge)
+    return False
 
 def _one_in_two_spellings(a, b, judge):
     "Whether a list says one thing in several spellings, as 3/2 or 1.5, and the other form says it."
-    many = a.parts if a.kind == "list" else b.parts
-    texts = [x.text for x in many]
-    if len(set(texts)) < len(texts): return False
-    if a.kind == "list": return all_of(same_form(x, b, judge) for x in many)
+    a_is_list = a.kind == "list"
+    many = a.parts if a_is_list else b.parts
+    texts = {x.text for x in many}
+    if len(texts) < len(many): return False
+    if a_is_list: return all_of(same_form(x, b, judge) for x in many)
     return all_of(same_form(a, x, judge) for x in many)
 
 # %% ../nbs/33_equality.ipynb #70089d97
@@ -687,8 +733,9 @@ def _different(a, b, judge):
 
 def _bases(a, b, judge):
     "Numbers in a base; the answer may leave the base out."
+    if b.kind == "base": return a.marks == b.marks
     digits, _ = a.marks
-    return a.marks == b.marks if b.kind == "base" else digits == b.text
+    return digits == b.text
 
 _COMPARE |= {"value": _values, "words": _different, "base": _bases}
 
@@ -696,7 +743,8 @@ _COMPARE |= {"value": _values, "words": _different, "base": _bases}
 def _pairwise(a, b, judge):
     "Two sequences of parts, each part with that in its place."
     if len(a) != len(b): return False
-    return all_of(same_form(x, y, judge) for x, y in zip(a, b))
+    pairs = zip(a, b)
+    return all_of(same_form(x, y, judge) for x, y in pairs)
 
 def _unordered(a, b, judge):
     "Two lists in any order; what stands twice in one stands twice in the other."
@@ -714,8 +762,8 @@ def _unordered(a, b, judge):
 
 def _lists(a, b, judge):
     if b.kind != "bracket": return _unordered(a.parts, b.parts, judge)
-    is_round = b.marks == ("(", ")")
-    return is_round and _pairwise(a.parts, b.parts, judge)
+    if b.marks != ("(", ")"): return False
+    return _pairwise(a.parts, b.parts, judge)
 
 def _sets(a, b, judge):
     "Two sets: each element of one is in the other, how often does not matter."
@@ -724,16 +772,21 @@ def _sets(a, b, judge):
         return any_of(same_form(x, y, judge) for y in b.parts)
     def is_wanted(y):
         return any_of(same_form(x, y, judge) for x in a.parts)
-    return all_of([*map(is_found, a.parts), *map(is_wanted, b.parts)])
+    found = map(is_found, a.parts)
+    wanted = map(is_wanted, b.parts)
+    return all_of([*found, *wanted])
 
 _COMPARE |= {"list": _lists, "set": _sets}
 
 # %% ../nbs/33_equality.ipynb #39c913ee
 def _brackets(a, b, judge):
     "Points and intervals; a point may come without its brackets."
-    is_point = a.marks == ("(", ")") and r"\infty" not in a.text
-    fits = is_point if b.kind == "list" else a.marks == b.marks
-    return fits and _pairwise(a.parts, b.parts, judge)
+    if b.kind == "list":
+        is_point = a.marks == ("(", ")") and r"\infty" not in a.text
+        if not is_point: return False
+    elif a.marks != b.marks:
+        return False
+    return _pairwise(a.parts, b.parts, judge)
 
 def _unions(a, b, judge):
     return _unordered(a.parts, b.parts, judge)
@@ -744,7 +797,8 @@ def _relations(a, b, judge):
     ways = [way for way in (b, turned(b)) if way.marks == a.marks]
     verdicts = [_pairwise(a.parts, way.parts, judge) for way in ways]
     letters = unknowns(a.text)
-    if len(a.parts) == 2 and letters and letters == unknowns(b.text):
+    same_letters = letters == unknowns(b.text)
+    if len(a.parts) == 2 and letters and same_letters:
         verdicts += [judge.equation(a, way) for way in ways]
     return any_of(verdicts)
 
@@ -772,8 +826,9 @@ def _ratios(a, b, judge):
     "3:4, or the fraction 3/4."
     if b.kind == "ratio": return _ordered(a, b, judge)
     if len(a.parts) != 2: return False
-    above, below = [part.text for part in a.parts]
-    return judge.value(rf"\frac{{{above}}}{{{below}}}", b.text)
+    above, below = a.parts
+    fraction = rf"\frac{{{above.text}}}{{{below.text}}}"
+    return judge.value(fraction, b.text)
 
 _COMPARE |= {"matrix": _matrices, "ratio": _ratios}
 assert _COMPARE.keys() == ACCEPTED.keys()
@@ -786,8 +841,9 @@ def formulas(
 )->list: # of str
     "Every formula of a question, as it stands between its dollar signs or brackets."
     found = [m[m.lastindex] for m in _FORMULA.finditer(question)]
-    texts = dict.fromkeys(text.strip(" \n.,;:?") for text in found)
-    return [text for text in texts if text]
+    texts = [text.strip(" \n.,;:?") for text in found]
+    filled = filter(None, texts)
+    return list(dict.fromkeys(filled))
 
 # %% ../nbs/33_equality.ipynb #711c0d9b
 _OPERAND = r"(\d+|[a-zA-Z]|\\pi|\\sqrt\{[^{}]*\}|\([^()]*\))"
@@ -812,15 +868,19 @@ def _copies(question):
             forms += form.parts
     return frozenset(map(_spelt, forms))
 
+def _spellings(form):
+    "A form, and its value without the name, each as a text that can be compared."
+    _, value = unnamed(form)
+    return {_spelt(form), _spelt(value)}
+
 def is_copy(
     a:Form, # of the reference
     b:Form, # of the answer
     question:str,
 )->bool:
     "Whether an answer is spelt like a formula of the question, or a side of it; not the reference."
-    answer = {_spelt(b), _spelt(unnamed(b)[1])}
-    reference = {_spelt(a), _spelt(unnamed(a)[1])}
-    return bool(answer & _copies(question) - reference)
+    copies = _spellings(b) & _copies(question)
+    return bool(copies - _spellings(a))
 
 # %% ../nbs/33_equality.ipynb #cell-35
 _CHOICE = re.compile(r"\(?(?:\\text\{ ?)?\(?([A-E])\)[ }]+(.+)")
@@ -837,10 +897,12 @@ def judged(
     chosen = _CHOICE.fullmatch(b)
     if chosen: # (C) 12 is C, and it is 12
         answers += chosen.groups()
-    readings = dict.fromkeys((x, y) for x in (joined(a), a) for y in answers)
-    def same(x, y):
-        return same_form(form_of(x), form_of(y), judge)
-    verdict = any_of(same(x, y) for x, y in readings)
+    references = joined(a), a
+    readings = dict.fromkeys(product(references, answers))
+    def same(reading):
+        reference, answer = map(form_of, reading)
+        return same_form(reference, answer, judge)
+    verdict = any_of(map(same, readings))
     if verdict is False or not question: return verdict
     reference, answer = form_of(joined(a)), form_of(joined(b))
     return False if is_copy(reference, answer, question) else verdict

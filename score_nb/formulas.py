@@ -71,13 +71,19 @@ def _factors(tree):
 
 def _single_factors(factors):
     "Whether no two factors could be multiplied: 2\\sqrt3 x, but not 2·3, \\sqrt2\\sqrt3 or x·x."
-    powers = [f for f in factors if f.is_Pow]
-    bases = [f.args[0] if f.is_Pow else f for f in factors]
-    literals = [f for f in factors if _literal(f) and f != -1]
-    roots = [power for power in powers if _literal(power.args[0])]
-    sums = [base for base in bases if base.is_Add and _constant(base)]
-    if max(len(literals), len(roots), len(sums)) > 1: return False
-    symbols = [base for base in bases if base.is_Symbol]
+    literals = roots = sums = 0
+    symbols = []
+    for factor in factors:
+        base = factor.args[0] if factor.is_Pow else factor
+        if _literal(factor) and factor != -1:
+            literals += 1
+        if factor.is_Pow and _literal(base):
+            roots += 1
+        if base.is_Add and _constant(base):
+            sums += 1
+        if base.is_Symbol:
+            symbols.append(base)
+    if max(literals, roots, sums) > 1: return False
     return len(symbols) == len(set(symbols))
 
 # %% ../nbs/34_formulas.ipynb #cell-9
@@ -93,7 +99,9 @@ def _is_whole_power(tree):
 
 def _simplifies(number, exponent):
     "Whether a power of a whole number comes to something simpler, as the root of 4 or of 12 does."
-    return number != 1 and not Pow(Integer(number), exponent).is_Pow
+    if number == 1: return False
+    power = Pow(Integer(number), exponent)
+    return not power.is_Pow
 
 def _simple_power(base, exponent):
     "Whether a power is one of an unknown, of \\pi, e or a function, or a root in lowest terms."
@@ -127,10 +135,12 @@ def factors(
     divided = any(map(_is_inverse, tree.atoms(Pow)))
     if divided or not tree.is_polynomial(): return 0
     above, _ = _factors(tree)
-    unknown = [factor for factor in above if factor.free_symbols]
-    powers = [factor.args if factor.is_Pow else (factor, 1) for factor in unknown]
-    count = sum(int(exponent) for _, exponent in powers)
-    has_sum = any(base.is_Add for base, _ in powers)
+    count, has_sum = 0, False
+    for factor in above:
+        if not factor.free_symbols: continue
+        base, exponent = factor.args if factor.is_Pow else (factor, 1)
+        count += int(exponent)
+        has_sum = has_sum or base.is_Add
     return count if count > 1 and has_sum else 0
 
 # %% ../nbs/34_formulas.ipynb #cell-15
@@ -141,23 +151,30 @@ def evaluated(tree):
     "What a formula comes to, with i the imaginary unit and decimals as exact fractions."
     tree = tree.doit()
     exact = {s: I for s in tree.free_symbols if s.name == "i"}
-    exact |= {f: Symbol(str(f)) for f in tree.atoms(AppliedUndef)} # f(x)
-    exact |= {f: Rational(str(f)) for f in tree.atoms(Float)}
+    for function in tree.atoms(AppliedUndef): # f(x)
+        exact[function] = Symbol(str(function))
+    for decimal in tree.atoms(Float):
+        exact[decimal] = Rational(str(decimal))
     return tree.xreplace(exact).doit()
 
 def _values(tree, symbols):
     "The values at `POINTS`; a number has one value."
     if not symbols: return [tree.evalf(DIGITS)]
     def value_at(point):
-        place = {s: Rational(point[i % 3]) + i//3 for i, s in enumerate(symbols)}
-        return tree.xreplace(place).evalf(DIGITS)
+        numbers = {}
+        for i, symbol in enumerate(symbols):
+            lap, place = divmod(i, 3)
+            numbers[symbol] = Rational(point[place]) + lap
+        return tree.xreplace(numbers).evalf(DIGITS)
     return list(map(value_at, POINTS))
 
 def _near(u, v):
     "Whether two numbers agree to forty figures."
-    if not (u.is_number and v.is_number and u.is_finite and v.is_finite): return False
+    for number in (u, v):
+        if not (number.is_number and number.is_finite): return False
     size = max(abs(u), abs(v))
-    return bool(abs(u - v) <= Rational(1, 10**40)*size)
+    tolerance = Rational(1, 10**40)*size
+    return bool(abs(u - v) <= tolerance)
 
 def equal(
     x, # sympy tree
@@ -166,10 +183,12 @@ def equal(
     "Fractions exactly; other numbers to 40 figures, whatever their size; formulas so at `POINTS`."
     x, y = evaluated(x), evaluated(y)
     if x == y: return True
-    fractions = x.is_Rational and y.is_Rational
-    if fractions or x.free_symbols != y.free_symbols: return False
+    if x.is_Rational and y.is_Rational: return False
+    if x.free_symbols != y.free_symbols: return False
     symbols = sorted(x.free_symbols, key=str)
-    return all(map(_near, _values(x, symbols), _values(y, symbols)))
+    x_values = _values(x, symbols)
+    y_values = _values(y, symbols)
+    return all(map(_near, x_values, y_values))
 
 # %% ../nbs/34_formulas.ipynb #3ad13c3e
 def proportional(
@@ -181,12 +200,14 @@ def proportional(
     x, y = evaluated(x), evaluated(y)
     symbols = sorted(x.free_symbols, key=str)
     if not symbols or x.free_symbols != y.free_symbols: return False
-    above, below = _values(x, symbols), _values(y, symbols)
+    above = _values(x, symbols)
+    below = _values(y, symbols)
     if 0 in above or 0 in below: return False
     ratios = [u/v for u, v in zip(above, below)]
     first = ratios[0]
-    if not all(_near(ratio, first) for ratio in ratios): return False
-    return not positive or bool(first > 0)
+    is_constant = all(_near(ratio, first) for ratio in ratios)
+    if not is_constant: return False
+    return bool(first > 0) if positive else True
 
 # %% ../nbs/34_formulas.ipynb #0edf8e6e
 def rounded(
@@ -202,7 +223,8 @@ def rounded(
     x = evaluated(x)
     if x.free_symbols or x.is_Rational or not x.is_real: return False
     error = abs(x.evalf(DIGITS) - Rational(text))
-    return bool(error <= Rational(1, 2*10**len(places)))
+    half_a_unit = Rational(1, 2*10**len(places))
+    return bool(error <= half_a_unit)
 
 # %% ../nbs/34_formulas.ipynb #cell-17
 class ExactJudge(QuickJudge):

@@ -58,8 +58,9 @@ def _binds(node)->set:
     if isinstance(node, DEFINITIONS): return {node.name}
     if isinstance(node, IMPORTS): return _imported(node)
     if isinstance(node, ast.ExceptHandler) and node.name: return {node.name}
-    is_stored = isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)
-    return {node.id} if is_stored else set()
+    if not isinstance(node, ast.Name): return set()
+    is_looked_up = isinstance(node.ctx, ast.Load)
+    return set() if is_looked_up else {node.id}
 
 def bound(
     body:list, # of statements
@@ -79,7 +80,8 @@ def free(
     "What statements look up and neither bind anywhere nor find among Python's builtins."
     nodes = [node for statement in body for node in ast.walk(statement)]
     names = [node for node in nodes if isinstance(node, ast.Name)]
-    looked_up = {node.id for node in names if isinstance(node.ctx, ast.Load)}
+    loaded = [name for name in names if isinstance(name.ctx, ast.Load)]
+    looked_up = {name.id for name in loaded}
     own = set().union(*map(_binds, nodes))
     return looked_up - own - BUILTINS
 
@@ -107,13 +109,16 @@ def _forms(text:str)->list:
 
 def _idle(node)->bool:
     "Whether a statement is an expression that does nothing: a word, a sum, a comparison."
+    if not isinstance(node, ast.Expr): return False
     acts = ast.Call, ast.Await, ast.Yield, ast.YieldFrom
-    return isinstance(node, ast.Expr) and not isinstance(node.value, acts)
+    return not isinstance(node.value, acts)
 
 def _stray(body:list)->bool:
     "Whether an idle statement names what nothing binds: a word of prose that happens to parse."
     idle = [node for node in body if _idle(node)]
-    return bool(idle) and bool(free(idle) - bound(body))
+    if not idle: return False
+    unbound = free(idle) - bound(body)
+    return bool(unbound)
 
 def as_code(
     text:str,        # any text
@@ -197,10 +202,14 @@ def pieces(
         if first.start() < at: continue # within the block before
         outside += text[at:first.end(1)] + "\n"
         later = fences[i+1:i+100]
+        begin = first.end() + 1
         end = _closing(text, first, later, parse)
-        block_end = end.end(1) if end else len(text)
-        blocks.append(text[first.end() + 1:block_end])
-        at = end.end() if end else len(text)
+        if end:
+            blocks.append(text[begin:end.end(1)])
+            at = end.end()
+        else:
+            blocks.append(text[begin:])
+            at = len(text)
     return [outside + text[at:], *blocks]
 
 # %% ../nbs/38_programs.ipynb #marks
@@ -233,7 +242,10 @@ def places(
     "Where its program may stand, the best place first."
     next_tasks = islice(_NEXT_TASK.finditer(text), 5)
     heads = [text[:match.start()] for match in next_tasks]
-    return [place for part in (*heads, text) for place in _frames(part)]
+    found = []
+    for part in (*heads, text):
+        found += _frames(part)
+    return found
 
 # %% ../nbs/38_programs.ipynb #cell-22
 def _split(part:Code)->list:
@@ -286,8 +298,9 @@ def _runnable(parts:list)->list:
 def _without_future(part:Code)->tuple: # of the imports from `__future__`, and the source without
     "The imports from `__future__` of a part; `pass` stands in their place."
     future, lines = [], part.source.split("\n")
-    for node in part.body:
-        if not isinstance(node, ast.ImportFrom) or node.module != "__future__": continue
+    imports = [node for node in part.body if isinstance(node, ast.ImportFrom)]
+    for node in imports:
+        if node.module != "__future__": continue
         future.append(ast.unparse(node))
         first, last = node.lineno - 1, node.end_lineno - 1
         rest = lines[last][node.end_col_offset:]
@@ -317,12 +330,15 @@ def _answers(body:list, asked:set)->bool:
     "Whether statements bind a name that is asked for; if none is, whether they define a function."
     body = [node for node in body if not _stub(node)]
     if asked: return bool(bound(body) & asked)
-    names = [node.name.lower() for node in body if isinstance(node, DEFINITIONS)]
+    functions = [node for node in body if isinstance(node, DEFINITIONS)]
+    names = [function.name.lower() for function in functions]
     return any(not name.startswith("test") for name in names)
 
 def _with_helpers(main:list, others:list, asked:set)->Code:
     "A program of some parts, and what it needs of other parts; None if nothing of it can run."
-    statements = [statement for part in others for statement in _split(part)]
+    statements = []
+    for part in others:
+        statements += _split(part)
     parts = [*needed(main, statements, asked), *_runnable(main)]
     if len(parts) > 1: return joined(parts)
     return parts[0] if parts else None
@@ -378,7 +394,8 @@ def asked_by(
     nodes = [node for statement in body for node in ast.walk(statement)]
     functions = [node.func for node in nodes if isinstance(node, ast.Call)]
     called = {f.id for f in functions if isinstance(f, ast.Name)}
-    return frozenset(free(body) - sys.stdlib_module_names or called)
+    unbound = free(body) - sys.stdlib_module_names
+    return frozenset(unbound or called)
 
 @lru_cache(4096)
 def helpers(
@@ -395,8 +412,10 @@ def helpers(
 # %% ../nbs/38_programs.ipynb #cell-28
 def _under(question:str, piece:str)->list:
     "A body under its question, in each way in which its indent may have been meant."
+    bare = piece.strip("\n")
     deeper = [textwrap.indent(form, " "*4) for form in _forms(piece)]
-    ways = [piece.strip("\n"), *deeper, " "*4 + piece.strip()]
+    first_deeper = " "*4 + piece.strip()
+    ways = [bare, *deeper, first_deeper]
     return [question + way for way in ways if way[:1].isspace()]
 
 def _completes(body:list, entry:str)->bool:

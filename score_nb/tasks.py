@@ -219,12 +219,11 @@ class Row:
         check(name in self.columns, self.at, named, missing)
         value = self.columns[name]
         where, shown = f"{self.at}, {name}", repr(value)[:60]
-        texts = []
-        if type(value) in (str, list):
-            texts = [value] if type(value) is str else value
-        known = type(value) is kind and all(type(text) is str for text in texts)
+        texts = {str: [value], list: value}.get(type(value), [])
+        only_text = all(type(text) is str for text in texts)
+        known = type(value) is kind and only_text
         check(known, where, shown, f"must be {self.KINDS[kind]}")
-        filled = len(texts) > 0 and all(text.strip() for text in texts)
+        filled = len(texts) > 0 and all(map(str.strip, texts))
         check(filled or kind is int, where, shown, "is empty; fill it in, or delete the row")
         try:
             "".join(texts).encode()
@@ -396,9 +395,14 @@ def carve(
 )->list:
     """The training problems of a split. Where a problem goes depends on its question alone, so two
     copies of a question go together."""
-    def set_apart(p):
-        return named_seed(task, "validation", plain(p.question)) % 10_000 < 10_000*VALIDATION
-    return [p for p in problems if set_apart(p) == (split == "validation")]
+    held_out = split == "validation"
+    chosen = []
+    for p in problems:
+        place = named_seed(task, "validation", plain(p.question)) % 10_000
+        is_held_out = place < 10_000*VALIDATION
+        if is_held_out == held_out:
+            chosen.append(p)
+    return chosen
 
 # %% ../nbs/31_real_tasks.ipynb #cell-14
 class DataTask(Task):
@@ -483,12 +487,13 @@ class MATH(MathTask):
     def pool(self)->list: # of Problem
         "All that one may train on. Raises `SettingError` if too many have no answer."
         test = {plain(p.question) for p in self.held_out()}
-        more = [r for r in self.rows("math/test") if plain(r("problem")) not in test]
-        problems = [self.problem(r) for r in self.rows("math/train") + more]
-        empty = [p for p in problems if not p.answer]
+        more = [row for row in self.rows("math/test") if plain(row("problem")) not in test]
+        rows = self.rows("math/train") + more
+        problems = [self.problem(row) for row in rows]
+        empty = sum(not p.answer for p in problems)
         remedy = "problems have no answer; fill in the column 'answer', or box it in the solution"
-        few = len(empty) <= self.unanswered*len(problems)
-        check(few, "math/train", f"{len(empty)} of {len(problems)}", remedy)
+        few = empty <= self.unanswered*len(problems)
+        check(few, "math/train", f"{empty} of {len(problems)}", remedy)
         return problems
 
     def trained_on(self, split):
@@ -500,9 +505,9 @@ class GSM8K(MathTask):
     name = "gsm8k"
     def problem(self, row):
         question, solution = row("question"), row("answer")
-        stated = "####" in solution
-        check(stated, f"{row.at}, answer", solution[-60:], "states no answer after ####; add it")
-        answer = solution.split("####")[-1].strip().replace(",", "")
+        steps, mark, answer = solution.rpartition("####")
+        check(mark, f"{row.at}, answer", solution[-60:], "states no answer after ####; add it")
+        answer = answer.strip().replace(",", "")
         return Problem(f"gsm8k/{named_seed(question):016x}", question, answer)
     def held_out(self):
         return [self.problem(r) for r in self.rows("gsm8k/test")]
@@ -521,12 +526,14 @@ class MathOdyssey(MathTask):
         text = re.sub(r"\\noindent\b|\\(?:begin|end)\{problem\}", "", text)
         return re.sub(r"(?:\\\\|\s)+$", "", text).strip()
     def problem(self, row):
-        name, inner = next(iter(row.columns.items()))
+        key, inner = next(iter(row.columns.items()))
         if isinstance(inner, dict):
-            row = Row({"id": name} | inner, row.at) # as published
+            row = Row({"id": key} | inner, row.at) # as published
         level = self.levels.get(row.columns.get("level"), 0)
-        return Problem(f"mathodyssey/{row('id')}", self.clean(row("question")),
-                       self.clean(row("answer")).rstrip("."), level)
+        name = f"mathodyssey/{row('id')}"
+        question = self.clean(row("question"))
+        answer = self.clean(row("answer")).rstrip(".")
+        return Problem(name, question, answer, level)
     def held_out(self):
         return [self.problem(r) for r in self.rows("mathodyssey/test")]
 
@@ -609,11 +616,13 @@ class MBPP(CodeTask):
             "these tests:\n\n{}\n[BEGIN]\n")
 
     def problem(self, row):
-        number, setup = row("task_id", int), row.columns.get("test_setup_code") or ""
+        number = row("task_id", int)
+        setup = row.columns.get("test_setup_code") or ""
         tests = row("test_list", list)
         if setup.strip():
             tests = [setup.replace("\r\n", "\n"), *tests]
-        question, program = row("text"), row("code").replace("\r\n", "\n")
+        question = row("text")
+        program = row("code").replace("\r\n", "\n")
         return Problem(f"mbpp/{number}", question, program, tests=tuple(tests))
 
     @cached_property
@@ -624,7 +633,8 @@ class MBPP(CodeTask):
 
     def ask(self, problem):
         assertions = [t for t in problem.tests if t.startswith("assert")]
-        return self.form.format(problem.question, "\n".join(assertions))
+        listed = "\n".join(assertions)
+        return self.form.format(problem.question, listed)
 
     @cached_property
     def examples(self)->str:
@@ -640,7 +650,7 @@ class MBPP(CodeTask):
     def prompt(self, problem):
         return [{"role": "user", "content": self.examples + self.ask(problem)}]
     def of(self, split):
-        numbers = set(MBPP_SPLITS[split]) - set(MBPP_TWINS)
+        numbers = set(MBPP_SPLITS[split]).difference(MBPP_TWINS)
         return [p for number, p in self.all.items() if number in numbers]
     def held_out(self):
         return self.of("test")
@@ -656,7 +666,8 @@ class HumanEval(CodeTask):
            "program.\n\n")
     def problem(self, row):
         question, entry = row("prompt"), row("entry_point")
-        tests = guarded(question, entry, f"{row('test')}\ncheck({entry})")
+        test = f"{row('test')}\ncheck({entry})"
+        tests = guarded(question, entry, test)
         answer = question + row("canonical_solution")
         number = row("task_id").split("/")[-1]
         return Problem(f"humaneval/{number}", question, answer, tests=tests)
@@ -714,8 +725,9 @@ TASKS.update({t.name: t for t in (MBPP, HumanEval, MBPPRepair)})
 # %% ../nbs/31_real_tasks.ipynb #b970a73f
 def _failed(row)->bool:
     "Whether a row of an evaluation is a wrong first attempt, neither cut off nor empty."
-    first_and_wrong = row["attempt"] == 1 and not row["reward"]
-    return first_and_wrong and not row.get("truncated") and bool(row["text"].strip())
+    if row["attempt"] != 1 or row["reward"]: return False
+    if row.get("truncated"): return False
+    return bool(row["text"].strip())
 
 def failures(
     rows:list, # of an evaluation of "mbpp": what evals.jsonl holds
@@ -733,8 +745,9 @@ def problems_fingerprint(
     problems:list, # of Problem
 )->str: # twelve hex digits
     "Changes with any question, answer or other field of any problem, and with their order."
-    lines = (json.dumps(vars(p), default=str, sort_keys=True) for p in problems)
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
+    lines = [json.dumps(vars(p), default=str, sort_keys=True) for p in problems]
+    text = "\n".join(lines)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 # %% ../nbs/31_real_tasks.ipynb #equation-of
 _EVERY = frozenset(EQUATIONS)
