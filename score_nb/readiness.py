@@ -114,7 +114,11 @@ def fired(
     facts:dict, # from `measure`
 )->list: # of names in `RULES`
     "Which rules hold."
-    return [name for name, (ranges, _) in RULES.items() if holds(ranges, facts)]
+    names = []
+    for name, (ranges, _) in RULES.items():
+        if holds(ranges, facts):
+            names.append(name)
+    return names
 
 # %% ../nbs/39_readiness.ipynb #cell-11
 WIDTH = 80 # columns of a terminal
@@ -134,9 +138,9 @@ def excerpt(
     "The beginning and, if the text is too long, the end as well, because the answer is there."
     whole = textwrap.wrap(one_line(text), width) or ["(empty)"]
     if len(whole) <= lines: return whole
-    start = whole[0][:width - 2] + " …"
-    if lines == 1: return [start]
-    return [start, *whole[1 - lines:]]
+    start = whole[0][:width - 2]
+    end = whole[len(whole) - lines + 1:]
+    return [f"{start} …", *end]
 
 def three_rows(
     episodes:Episodes,
@@ -169,8 +173,8 @@ class Readiness:
     @property
     def warnings(self)->list: # of str
         "Why training cannot work, and what to change; empty if nothing speaks against it."
-        texts = [text for name, (_, text) in RULES.items() if name in self.fired]
-        return [text.format(**self.facts) for text in texts]
+        rules = [RULES[name] for name in self.fired]
+        return [text.format(**self.facts) for _, text in rules]
 
     @property
     def hopeless(self)->bool:
@@ -182,8 +186,8 @@ class Readiness:
         for name, key in SHOWN.items():
             share = self.facts[key]
             cells.append(f"{name:27}{share:>7.1%}")
-        left, right = cells[::2], cells[1::2]
-        return [f"{a}      {b}" for a, b in zip(left, right)]
+        columns = zip(cells[::2], cells[1::2])
+        return [f"{left}      {right}" for left, right in columns]
 
     def _warned(self)->list: # of lines
         if not self.warnings: return ["Nothing speaks against training on these problems."]
@@ -193,8 +197,8 @@ class Readiness:
         return lines
 
     def _episode(self, episode:dict)->list: # of lines
-        question, reference = episode["question"], one_line(episode["reference"])
-        lines = ["", *excerpt(f"{question} [{reference[:30]}]", WIDTH, lines=1)]
+        reference = one_line(episode["reference"])[:30]
+        lines = ["", *excerpt(f"{episode['question']} [{reference}]", WIDTH, lines=1)]
         for k, (text, verdict) in enumerate(episode["attempts"], 1):
             label = f"  attempt {k}, {verdict}"
             first, *more = excerpt(text, WIDTH - 20, lines=3)
@@ -268,5 +272,6 @@ def readiness(
     episodes = sampled_in_parts(policy, task, problems, progress, samples=samples,
                                 max_new_tokens=limit, seed=seed)
     facts = measure(policy, task, problems, episodes, limit)
-    to_read = [episode_to_read(policy, problems, episodes, row) for row in three_rows(episodes)]
+    rows = three_rows(episodes)
+    to_read = [episode_to_read(policy, problems, episodes, row) for row in rows]
     return Readiness(len(problems), samples, facts, fired(facts), to_read)

@@ -26,17 +26,21 @@ class ScriptTokenizer:
     def id_of(self, word:str)->int:
         "The id of a word or mark; a new one gets the next free id."
         if word == END: return 0
-        return self.words.setdefault(word, len(self.attempts) + len(self.words))
+        next_free = len(self.attempts) + len(self.words)
+        return self.words.setdefault(word, next_free)
     def text_of(self, token:int)->str:
         "The attempt, word or mark that an id stands for."
-        if token < len(self.attempts): return self.attempts[token]
-        return [*self.words][token - len(self.attempts)]
+        attempts = len(self.attempts)
+        if token < attempts: return self.attempts[token]
+        words = list(self.words)
+        return words[token - attempts]
     def __call__(self, text:str, **_)->dict:
         "The ids of a text's words, spaces and marks."
-        return {"input_ids": [self.id_of(word) for word in re.findall(r"\w+|\s+|[^\w\s]", text)]}
+        words = re.findall(r"\w+|\s+|[^\w\s]", text)
+        return {"input_ids": list(map(self.id_of, words))}
     def decode(self, ids:list, **_)->str:
         "The text of one row of ids."
-        return "".join(self.text_of(token) for token in ids)
+        return "".join(map(self.text_of, ids))
     def batch_decode(self, rows:list, **_)->list:
         "The texts of several rows of ids."
         return [self.decode(ids) for ids in rows]
@@ -58,17 +62,23 @@ class ScriptedModel(torch.nn.Module):
         opening:int, # id of the mark that opens the model's turn
     ):
         super().__init__()
-        self.script, self.size, self.opening = script, size, opening
+        self.script = script
+        self.size = size
+        self.opening = opening
     def forward(self, input_ids, position_ids, past_key_values, **_):
         "Reads (B, q) ids. `last_hidden_state` of the result: (B, q, 2) points on the unit circle."
         new = input_ids[:, None, :, None].double() # the cache expects (B, heads, q, width)
-        keys, values = past_key_values.update(new, new, 0)
+        keys, _ = past_key_values.update(new, new, 0)
         read = keys[:, 0, :, 0].long()
         angle = torch.zeros(input_ids.shape)
-        for b, q in (input_ids == self.opening).nonzero().tolist():
-            conversation = tuple(read[b, :position_ids[b, q] + 1].tolist())
-            angle[b, q] = self.script.get(conversation, 0)/self.size
-        return SimpleNamespace(last_hidden_state=torch.stack([angle.cos(), angle.sin()], dim=-1))
+        opens_turn = input_ids == self.opening
+        for b, q in opens_turn.nonzero().tolist():
+            length = position_ids[b, q] + 1
+            conversation = tuple(read[b, :length].tolist())
+            token = self.script.get(conversation, 0)
+            angle[b, q] = token/self.size
+        points = torch.stack([angle.cos(), angle.sin()], dim=-1)
+        return SimpleNamespace(last_hidden_state=points)
 
 # %% ../nbs/41_gemma.ipynb #script-policy-code
 class ScriptedPolicy(Policy):
@@ -85,9 +95,11 @@ class ScriptedPolicy(Policy):
     ):
         attempts = [text for problem in problems for text in script(problem)]
         self.tokenizer = ScriptTokenizer(attempts)
-        self.model, self.masks = torch.nn.Identity(), {} # no mask: it sees all that it has read
+        self.model = torch.nn.Identity()
+        self.masks = {} # no mask: it sees all that it has read
         opening = self.tokenizer.id_of(OPEN)
-        self.body = ScriptedModel(self.table(task, problems, script), len(attempts), opening)
+        table = self.table(task, problems, script)
+        self.body = ScriptedModel(table, len(attempts), opening)
     def table(self, task, problems:list, script)->dict:
         "The script by ids: a conversation up to where the model's turn opens -> the next token."
         bridge = self.bridge_ids(task.prompt(problems[0]), task.correction)
@@ -101,5 +113,7 @@ class ScriptedPolicy(Policy):
         return table
     def head(self, hidden):
         "Logits (…, attempts + 1) of (…, 2) hidden states: highest where the angles agree."
-        angle = torch.arange(self.body.size + 1)/self.body.size
-        return 1e4*hidden @ torch.stack([angle.cos(), angle.sin()])
+        size = self.body.size
+        angle = torch.arange(size + 1)/size
+        directions = torch.stack([angle.cos(), angle.sin()])
+        return 1e4*hidden @ directions
