@@ -40,17 +40,16 @@ def check_conversation(
     for i, turn in enumerate(turns):
         need(isinstance(turn, dict), turn, form)
         role, text = turn.get("role"), turn.get("content")
-        need(role == ROLES[i % 2], role,
-             f"is the role of turn {i + 1}, which is the {ROLES[i % 2]}'s")
+        expected = ROLES[i % 2]
+        need(role == expected, role, f"is the role of turn {i + 1}, which is the {expected}'s")
         need(isinstance(text, str) and text.strip(), text,
              f"is the content of turn {i + 1}; give text")
         weight = turn.get("weight", 1)
         need(weight in (0, 1), weight, f"is the weight of turn {i + 1}; 1 is learnt, 0 is context")
-    need(len(turns) % 2 == 0, turns[-1]["content"],
-         "is the last turn, and the user's; end with the model's")
+    last = turns[-1]["content"]
+    need(len(turns) % 2 == 0, last, "is the last turn, and the user's; end with the model's")
     learnt = any(turn.get("weight", 1) for turn in turns[1::2])
-    need(learnt, turns[-1]["content"],
-         "has weight 0, as all turns of the model here; give one of them 1")
+    need(learnt, last, "has weight 0, as all turns of the model here; give one of them 1")
     return turns
 
 # %% ../nbs/40_warmup.ipynb #423090b1
@@ -82,15 +81,17 @@ def lesson_set(
     check(len(conversations) > 0, "conversations", conversations, "give at least one")
     for i, turns in enumerate(conversations, 1):
         check_conversation(turns, f"conversation {i}")
-    bridge = cache(partial(policy.bridge_ids, conversations[0][:1])) # the same after every question
+    question = conversations[0][:1]
+    bridge = cache(partial(policy.bridge_ids, question)) # the same after every question
     bar = tqdm(conversations, desc="conversations", delay=2, leave=False)
     rows = [conversation_ids(policy, turns, bridge) for turns in bar]
     def padded(column):
-        return pad_sequence([torch.tensor(row) for row in column], batch_first=True)
+        return pad_sequence(list(map(torch.tensor, column)), batch_first=True)
     ids, turn = map(padded, zip(*rows))
+    logp = torch.zeros(ids.shape)
     number = torch.arange(len(rows))
     right = torch.ones(len(rows), 1)
-    return Episodes(ids, turn.to(torch.int8), logp=torch.zeros(ids.shape), reward=right,
+    return Episodes(ids, turn.to(torch.int8), logp=logp, reward=right,
                     truncated=right == 0, problem=number, branch=number)
 
 # %% ../nbs/40_warmup.ipynb #warm-12
@@ -136,7 +137,11 @@ def solved(
 )->list: # of conversations of two turns
     """Question and worked solution of the problems that have one. Raises `SettingError` if none
     has, or most are wrong."""
-    pairs = [(problem, solutions[problem.id]) for problem in problems if solutions.get(problem.id)]
+    pairs = []
+    for problem in problems:
+        solution = solutions.get(problem.id)
+        if solution:
+            pairs.append((problem, solution))
     remedy = "has no problem with a worked solution; give conversations, or another column"
     check(len(pairs) > 0, "task", task.name, remedy)
     some = pairs[:32]
@@ -145,8 +150,11 @@ def solved(
     remedy = ("are right by the task's grader; let them end as it wants answers, "
               "or take another grader")
     check(right >= len(some)/2, "solution", of_all, remedy)
-    return [[*task.prompt(problem), dict(role="assistant", content=text)]
-            for problem, text in pairs]
+    conversations = []
+    for problem, text in pairs:
+        answer = dict(role="assistant", content=text)
+        conversations.append([*task.prompt(problem), answer])
+    return conversations
 
 def task_lessons(
     task, # a Task
@@ -213,10 +221,11 @@ class Patience(Validation):
     )->bool:
         """Whether `patience` measurements or more have followed the best one. Never while nothing
         is right."""
-        key = f"acc{self.attempts}"
-        values = [row[key] for row in read_jsonl(Path(folder)/LOG)]
-        last, best = len(values) - 1, best_measurement(values)
-        return max(values) > 0 and last - best >= self.patience
+        log = read_jsonl(Path(folder)/LOG)
+        values = [row[f"acc{self.attempts}"] for row in log]
+        best = best_measurement(values)
+        since_best = len(values) - 1 - best
+        return max(values) > 0 and since_best >= self.patience
 
     def measure(self, policy, run, step, limit=None):
         "As `Validation.measure`. Raises `Enough`."
@@ -250,11 +259,13 @@ def best_measured(
     folder, # of a warm-up
 )->str:
     "What came out, in one line."
-    rows, k = read_jsonl(Path(folder)/LOG), watch.attempts
-    step, last = watch.best(folder)["step"], rows[-1]["step"]
-    accuracy = next(row[f"acc{k}"] for row in rows if row["step"] == step)
-    return (f"kept: the adapter after {step} of {last} updates, "
-            f"Acc@t{k} {accuracy:.1%} of {len(watch.problems)} validation problems")
+    log = read_jsonl(Path(folder)/LOG)
+    last_step = log[-1]["step"]
+    step = watch.best(folder)["step"]
+    key = f"acc{watch.attempts}"
+    accuracy = next(row[key] for row in log if row["step"] == step)
+    return (f"kept: the adapter after {step} of {last_step} updates, "
+            f"Acc@t{watch.attempts} {accuracy:.1%} of {len(watch.problems)} validation problems")
 
 def warmup(
     policy:Policy, # trained in place
