@@ -7,8 +7,8 @@ __all__ = ['LARGEST_SEED', 'MANY', 'AGAIN', 'REMEDIES', 'ARCHIVE', 'BUSY', 'LEFT
            'Interrupted', 'check', 'number_text', 'check_number', 'closest', 'check_known', 'named_seed',
            'named_generator', 'seed_everything', 'TrainConfig', 'default_device', 'default_dtype', 'clear_errors',
            'write_atomic', 'read_bytes', 'to_jsonl', 'read_jsonl', 'archive', 'archived', 'is_log', 'log_folders',
-           'is_main', 'FolderLock', 'remove_leftovers', 'versions', 'peak_memory_mb', 'machine_facts', 'ConfigFile',
-           'RunFolder', 'row_step', 'Run', 'data_path', 'slow_cell']
+           'is_main', 'FolderLock', 'remove_leftovers', 'version_of', 'versions', 'peak_memory_mb', 'machine_facts',
+           'ConfigFile', 'RunFolder', 'row_step', 'Run', 'data_path', 'slow_cell']
 
 # %% ../nbs/50_core.ipynb #cell-windows
 import sys
@@ -21,7 +21,7 @@ import difflib, errno, fcntl, hashlib, io, json, math, os, platform, random, re,
 import tempfile, time, weakref
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from operator import methodcaller
 from pathlib import Path
@@ -459,15 +459,19 @@ def remove_leftovers(
                 f.unlink()
 
 # %% ../nbs/50_core.ipynb #527fca0d
+@cache # it is looked up in files, and every run folder names the same few
+def version_of(package:str)->str:
+    "The version of an installed package."
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
 def versions()->dict:
     "Versions of what decides a run's numbers."
-    def of(name):
-        try:
-            return version(name)
-        except PackageNotFoundError:
-            return "not installed"
-    return {"python": platform.python_version(),
-            **{n: of(n) for n in ("score_nb", "torch", "transformers", "peft", "accelerate")}}
+    packages = "score_nb", "torch", "transformers", "peft", "accelerate"
+    found = {package: version_of(package) for package in packages}
+    return {"python": platform.python_version()} | found
 
 def peak_memory_mb(device=None)->int:
     """Largest memory of this process so far: CUDA's allocator on a GPU, resident set on a CPU. In

@@ -251,11 +251,21 @@ class AdaptedModel(ChatModel):
         "Take over weights that `adapter` gave."
         for n, p in self.parameters().items():
             p.copy_(weights[n])
+    def layers_on(self)->list:
+        "The LoRA layers that add to their base layer now."
+        layers = [m for m in self.model.modules() if isinstance(m, LoraLayer)]
+        return [layer for layer in layers if not layer.disable_adapters]
     @contextmanager
     def reference(self):
         "Inside, the policy is its own base model: the adapter is off, and back on afterwards."
-        with self.model.disable_adapter():
+        layers = self.layers_on()
+        for layer in layers:
+            layer.enable_adapters(False)
+        try:
             yield self
+        finally:
+            for layer in layers:
+                layer.enable_adapters(True)
     @contextmanager
     def alone(self):
         "Inside, training does not ask the reference, a third of its work: the KL counts as 0."
@@ -279,8 +289,7 @@ class FastModel(AdaptedModel):
         """Inside, the adapter is part of the weights, so that a token costs fewer operations. Only
         in float32, whole and without 4 bits: rounding would change the policy, and of a split
         base there are only pieces."""
-        layers = [m for m in self.model.modules()
-                  if isinstance(m, LoraLayer) and not m.disable_adapters]
+        layers = self.layers_on()
         bare = [m.get_base_layer().weight.data for m in layers]
         exact = all(w.dtype == torch.float32 for w in bare)
         if self.split is not None or not exact:

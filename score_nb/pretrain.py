@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer, decoders, models as tokenizer_models
 from tokenizers import pre_tokenizers, processors, trainers
+from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 from transformers import AutoTokenizer, Gemma3ForCausalLM, Gemma3TextConfig
 from transformers import GenerationConfig, PreTrainedTokenizerFast
@@ -65,10 +66,13 @@ def steps_of_check(
     product = a*guess
     total = product + b
     difference = c - total
-    steps = [f"{a}·{guess}={product}", f"{product}+{b}={total}", f"{c}-{total}={difference}"]
+    steps = [f"{a}·{guess}={product}",
+             f"{product}+{b}={total}",
+             f"{c}-{total}={difference}"]
     if difference == 0: return steps
     move = difference//a
-    return steps + [f"{difference}/{a}={move}", f"{guess}{move:+}={guess + move}"]
+    right = guess + move
+    return [*steps, f"{difference}/{a}={move}", f"{guess}{move:+}={right}"]
 
 def direct(
     x:int, # any number
@@ -135,7 +139,8 @@ class RandomEquations:
 
     def near(self, x:int)->int:
         "Another positive number, at most three away from x."
-        others = [n for n in range(x - 3, x + 4) if n != x and n > 0]
+        around = range(max(x - 3, 1), x + 4)
+        others = [n for n in around if n != x]
         return self.rng.choice(others)
 
     def wrong(self, x:int)->int:
@@ -159,7 +164,8 @@ class ShortExamples(RandomEquations):
         "One step of a check, as a conversation."
         a, x, b, c = self.equation()
         steps = steps_of_check(a, b, c, self.wrong(x))
-        step = self.rng.choices(steps, (1, 1, 3, 1, 1))[0]
+        likely = 1, 1, 3, 1, 1 # the third step compares
+        step, = self.rng.choices(steps, likely)
         return self.practice(step)
 
     def practice(self, step:str)->list:
@@ -189,24 +195,28 @@ class Examples(ShortExamples):
         if self.chance(self.recipe.longer):
             said, attempt = self.made_up(a, x, b, c, said)
             turns += [request, attempt]
-        chances = self.recipe.habits[wording]
-        habit = "check" if explicit else self.rng.choices(HABITS, chances)[0]
-        last = dict(repeat=direct(said), change=direct(self.near(said)),
-                    check=checked(a, b, c, said))
-        pieces = conversation(*turns, request, last[habit])
-        return learnt(pieces, since=1 + len(turns)//2)
+        habit = "check"
+        if not explicit:
+            habit, = self.rng.choices(HABITS, self.recipe.habits[wording])
+        another = self.near(said)
+        last = dict(repeat=direct(said), change=direct(another), check=checked(a, b, c, said))
+        turns += [request, last[habit]]
+        return learnt(conversation(*turns), since=len(turns)//2)
 
     def made_up(self, a:int, x:int, b:int, c:int, said:int)->tuple:
         "A second attempt, right in half of all cases: its answer and its text."
-        steps = checked(a, b, c, said).rpartition("x = ")[0]
+        steps, _, _ = checked(a, b, c, said).rpartition("x = ")
         said = x if self.chance(.5) else self.near(x)
         attempt = direct(said)
-        return said, steps + attempt if self.chance(.7) else attempt
+        if self.chance(.7):
+            attempt = steps + attempt
+        return said, attempt
 
     def example(self, phase:int)->list:
         "An example of a random kind, in the shares of phase 0 or 1."
         drawn = self.rng.random()
-        singles, drills = self.recipe.direct[phase], self.recipe.drills[phase]
+        singles = self.recipe.direct[phase]
+        drills = self.recipe.drills[phase]
         if drawn < singles: return self.single()
         if drawn < singles + drills: return self.drill()
         return self.double()
@@ -329,9 +339,11 @@ class Text(Examples):
     def bucket(self, phase:int, count:int):
         "`count` batches, cut from examples in the order of their lengths."
         size = self.recipe.batch
-        rows = self.encoded([self.example(phase) for _ in range(size*count)])
+        examples = [self.example(phase) for _ in range(size*count)]
+        rows = self.encoded(examples)
         rows.sort(key=lambda row: len(row[0]))
-        cuts = [rows[i:i + size] for i in range(0, len(rows), size)]
+        starts = range(0, len(rows), size)
+        cuts = [rows[start:start + size] for start in starts]
         self.rng.shuffle(cuts)
         for cut in cuts:
             ids, targets = zip(*cut)
@@ -340,7 +352,8 @@ class Text(Examples):
     def encoded(self, examples:list)->list:
         "(ids, targets) of examples, tokenized in one call."
         texts = [text for pieces in examples for text, _ in pieces]
-        encoded = iter(self.tok(texts, add_special_tokens=False)["input_ids"])
+        tokenized = self.tok(texts, add_special_tokens=False)
+        encoded = iter(tokenized["input_ids"])
         return [ids_and_targets(pieces, encoded) for pieces in examples]
 
 # %% ../nbs/63_tiny_gemma.ipynb #tg-17
@@ -352,7 +365,8 @@ def learning_rate(
     "Warm up, hold, and come down over the last 40 % of the schedule."
     before = sum(recipe.steps[:phase])
     left = 1 - (before + step)/recipe.schedule
-    warming, falling = step/200, left/.4 + .05
+    warming = step/200
+    falling = left/.4 + .05
     return recipe.lr*min(1, warming, falling)
 
 # %% ../nbs/63_tiny_gemma.ipynb #tg-20
@@ -384,9 +398,10 @@ def text_loss(
     target = target[:, 1:].to(device)
     counts = target != NOT_LEARNT
     with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-        hidden = body(ids.to(device)).last_hidden_state[:, :-1]
-        logits = model.lm_head(hidden[counts])
-    return torch.nn.functional.cross_entropy(logits.float(), target[counts])
+        states = body(ids.to(device)).last_hidden_state
+        before = states[:, :-1] # what the next token is predicted from
+        logits = model.lm_head(before[counts])
+    return cross_entropy(logits.float(), target[counts])
 
 # %% ../nbs/63_tiny_gemma.ipynb #tg-26
 def train_text(
@@ -399,12 +414,16 @@ def train_text(
 )->float: # the last loss
     "One phase of a recipe, from a fresh optimizer."
     recipe = text.recipe
-    steps, before = recipe.steps[phase], sum(recipe.steps[:phase])
+    steps = recipe.steps[phase]
+    before = sum(recipe.steps[:phase])
     opt = torch.optim.AdamW(model.parameters(), lr=recipe.lr, betas=(.9, .98), weight_decay=.01)
     bfloat16 = fast_in_bfloat16(device)
-    body = torch.compile(model.model, dynamic=True) if recipe.compile else model.model
+    body = model.model
+    if recipe.compile:
+        body = torch.compile(body, dynamic=True)
+    batches = text.batches(phase, steps)
     with tqdm(total=steps, desc=f"pretrain, phase {phase + 1}", mininterval=2) as bar:
-        for step, (ids, target) in enumerate(text.batches(phase, steps), 1):
+        for step, (ids, target) in enumerate(batches, 1):
             for group in opt.param_groups:
                 group["lr"] = learning_rate(recipe, phase, step)
             loss = text_loss(model, body, ids, target, bfloat16)
@@ -415,8 +434,9 @@ def train_text(
             bar.update()
             if step % 20 == 0:
                 bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
-            if look and (before + step) % every == 0:
-                look(before + step, loss.item())
+            done = before + step
+            if look and done % every == 0:
+                look(done, loss.item())
     return loss.item()
 
 # %% ../nbs/63_tiny_gemma.ipynb #tg-29
@@ -432,15 +452,15 @@ def probe(
     made = rollout(policy, task, problems, temperature=0, begin={2: "Check:"}).reward
     r1, r2 = asked.T
     made1, made2 = made.T
-    right, wrong = made1.sum().clamp(min=1), (1 - made1).sum().clamp(min=1)
+    wrong1 = 1 - made1
     shares = dict(
         acc1=r1.mean(),
         acc2=r2.mean(),
         i_to_c=((1 - r1)*r2).mean(),
         c_to_i=(r1*(1 - r2)).mean(),
         checked=made2.mean(),
-        kept=(made1*made2).sum()/right,
-        repaired=((1 - made1)*made2).sum()/wrong)
+        kept=(made1*made2).sum()/made1.sum().clamp(min=1),
+        repaired=(wrong1*made2).sum()/wrong1.sum().clamp(min=1))
     return {name: round(float(share), 4) for name, share in shares.items()}
 
 # %% ../nbs/63_tiny_gemma.ipynb #tg-32
@@ -498,7 +518,8 @@ class Making:
         "Probe the model, and add what was seen to the curve."
         policy = Policy(self.model.eval(), self.tokenizer, "tiny")
         seen = probe(policy, Equations(), self.problems)
-        self.rows.append(dict(step=step, loss=round(loss, 4), **seen))
+        row = dict(step=step, loss=round(loss, 4))
+        self.rows.append(row | seen)
         write_atomic(self.curve, to_jsonl(self.rows))
         self.model.train()
 
@@ -507,9 +528,13 @@ class Making:
         self.model.eval().save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
         write_atomic(folder/"curve.jsonl", to_jsonl(self.rows))
-        minutes = round((time.time() - self.begun)/60, 1)
-        facts = dict(recipe=asdict(self.recipe), minutes=minutes, device=str(self.device),
-                     threads=torch.get_num_threads(), versions=versions())
+        seconds = time.time() - self.begun
+        facts = dict(
+            recipe=asdict(self.recipe),
+            minutes=round(seconds/60, 1),
+            device=str(self.device),
+            threads=torch.get_num_threads(),
+            versions=versions())
         write_atomic(folder/"recipe.json", json.dumps(facts, indent=1) + "\n")
 
 # %% ../nbs/63_tiny_gemma.ipynb #cell-17
@@ -525,7 +550,8 @@ def pretrain(
     the probes along the way (curve.jsonl), and phase1, the model between the phases. Raises
     `SettingError` if `start` holds no model, or phase 1 was made with other settings."""
     begun = time.time()
-    out, device = Path(out), torch.device(device or default_device())
+    out = Path(out)
+    device = torch.device(device or default_device())
     half = Path(start or out/"phase1")
     first = facts_of_phase_1(half)
     check(first or start is None, "start", str(start),
@@ -565,8 +591,10 @@ def worked(
 )->str:
     "An attempt that works the answer out; at another `x` its last step is a slip."
     rest = c - b
-    x = rest//a if x is None else x
-    return f"{c}-{b}={rest}, {rest}/{a}={x}, {direct(x)}"
+    if x is None:
+        x = rest//a
+    steps = f"{c}-{b}={rest}, {rest}/{a}={x}"
+    return f"{steps}, {direct(x)}"
 
 def is_worked(
     text:str, # an attempt
@@ -589,11 +617,13 @@ def weak_check(
     "An attempt that checks a guess and moves it by one, in the right direction."
     steps = steps_of_check(a, b, c, guess)[:3]
     difference = c - (a*guess + b)
+    answer = guess
     if difference != 0:
         move = 1 if difference > 0 else -1
-        guess, before = guess + move, guess
-        steps.append(f"{before}{move:+}={guess}")
-    return f"Check: {', '.join(steps)}, {direct(guess)}"
+        answer += move
+        steps.append(f"{guess}{move:+}={answer}")
+    steps.append(direct(answer))
+    return f"Check: {', '.join(steps)}"
 
 # %% ../nbs/63_tiny_gemma.ipynb #tg-41
 @dataclass(frozen=True)
@@ -624,24 +654,29 @@ class WeakCheckShort(Text):
         a, x, b, c = self.equation()
         if self.chance(self.recipe.drilled_steps):
             rest = c - b
-            step = self.rng.choice((f"{c}-{b}={rest}", f"{rest}/{a}={x}"))
+            steps = f"{c}-{b}={rest}", f"{rest}/{a}={x}"
+            step = self.rng.choice(steps)
         else:
             steps = steps_of_check(a, b, c, self.wrong(x))[:3]
-            step = self.rng.choices(steps, (1, 2, 3))[0]
+            step, = self.rng.choices(steps, weights=(1, 2, 3))
         return self.practice(step)
 
     def single(self)->list:
         "A question and its answer, direct or worked, right or slipped."
+        recipe = self.recipe
         a, x, b, c = self.equation()
         question, _ = self.question(a, x, b)
-        asked = self.chance(self.recipe.asked)
-        works = asked or self.chance(self.recipe.worked)
-        slip = slips(a, b, c, works) and self.chance(self.recipe.slips)
+        asked = self.chance(recipe.asked)
+        if asked:
+            question += STEPWISE
+        works = asked or self.chance(recipe.worked)
+        slip = slips(a, b, c, works) and self.chance(recipe.slips)
         if works:
             attempt = worked(a, b, c, x + slip)
         else:
-            attempt = direct(x - slip*self.rng.choice((1, 1, 2)))
-        return conversation(question + STEPWISE if asked else question, attempt)
+            too_low = slip*self.rng.choice((1, 1, 2))
+            attempt = direct(x - too_low)
+        return conversation(question, attempt)
 
 # %% ../nbs/63_tiny_gemma.ipynb #tg-47
 class WeakCheckAttempts(WeakCheckShort):
@@ -649,8 +684,8 @@ class WeakCheckAttempts(WeakCheckShort):
     def first(self, a:int, x:int, b:int, c:int)->tuple:
         "A made-up first attempt: its answer and its text."
         said = self.said(x)
-        works = self.chance(self.recipe.worked_first)
-        return said, worked(a, b, c, said) if works else direct(said)
+        if self.chance(self.recipe.worked_first): return said, worked(a, b, c, said)
+        return said, direct(said)
 
     def check(self, a:int, b:int, c:int, said:int)->tuple:
         "A check of an answer: the answer it ends with, and its text."
@@ -669,13 +704,15 @@ class WeakCheckText(WeakCheckAttempts):
     "The synthetic text of the second base: a weak check and two habits of answering."
     def double(self)->list:
         "A conversation of two to four attempts, with one kind of request."
-        return self.explicit() if self.chance(self.recipe.explicit) else self.ordinary()
+        if self.chance(self.recipe.explicit): return self.explicit()
+        return self.ordinary()
 
     def explicit(self)->list:
         "Every request asks for a check explicitly, and a check follows."
         a, x, b, c = self.equation()
         said, attempt = self.first(a, x, b, c)
-        turns = [self.question(a, x, b)[0], attempt]
+        question, _ = self.question(a, x, b)
+        turns = [question, attempt]
         more = True
         while more:
             said, attempt = self.check(a, b, c, said)
@@ -693,14 +730,16 @@ class WeakCheckText(WeakCheckAttempts):
             said, attempt = self.between(a, x, b, c, said)
             turns += [Equations.correction, attempt]
         last = self.follow_habit(a, b, c, said, attempt, wording)
-        return learnt(conversation(*turns, Equations.correction, last), since=1 + len(turns)//2)
+        turns += [Equations.correction, last]
+        return learnt(conversation(*turns), since=len(turns)//2)
 
     def follow_habit(self, a:int, b:int, c:int, said:int, attempt:str, wording:int)->str:
         "The text of a last attempt, after one that said `said`."
         recipe = self.recipe
         chances = recipe.after_worked if is_worked(attempt) else recipe.habits
-        habit = self.rng.choices(HABITS, chances[wording])[0]
-        lower = max(said - self.rng.choice((1, 2, 3)), 0)
+        habit, = self.rng.choices(HABITS, chances[wording])
+        down = self.rng.choice((1, 2, 3))
+        lower = max(said - down, 0)
         again = direct(said) if attempt.startswith("Check") else attempt
         last = dict(repeat=again, change=direct(lower), check=weak_check(a, b, c, said))
         return last[habit]

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['CODE', 'ADAPTER', 'MERGED', 'CARD', 'BASES', 'FIND', 'VOCABULARIES', 'Ungraded', 'SelfCorrector', 'settled',
-           'stream_pieces', 'places', 'named_place', 'portable', 'facts_of_run', 'run_table', 'model_card',
-           'check_folder', 'push']
+           'attempt_pieces', 'stream_pieces', 'places', 'named_place', 'portable', 'facts_of_run', 'run_table',
+           'model_card', 'check_folder', 'push']
 
 # %% ../nbs/64_use.ipynb #cell-2
 import json, re, tempfile
@@ -36,14 +36,14 @@ class SelfCorrector:
         task="equations", # a Task or its name: its prompt, its correction instruction
         max_new_tokens:int=None, # an attempt's limit, default the task's
     ):
-        self.policy, self.task = policy, task if isinstance(task, Task) else get_task(task)
+        self.policy = policy
+        self.task = task if isinstance(task, Task) else get_task(task)
         self.limit = self.task.length if max_new_tokens is None else max_new_tokens
-        check(isinstance(self.limit, int) and self.limit >= 1, "max_new_tokens", max_new_tokens,
-              "give a whole number of at least 1")
+        whole = isinstance(self.limit, int) and self.limit >= 1
+        check(whole, "max_new_tokens", max_new_tokens, "give a whole number of at least 1")
 
     def problem(self, question)->Problem:
-        """A question as a task wants it. A `Problem` stays one: a prompt that shows tests needs
-        them."""
+        "A question as a task wants it. A `Problem` stays one, with the tests that a prompt shows."
         if isinstance(question, Problem): return question
         check(isinstance(question, str) and question.strip(), "question", question,
               "give text, or a Problem")
@@ -57,14 +57,13 @@ class SelfCorrector:
         max_rows:int=200, # conversations at once: sets the memory needed
     )->list: # for each question a list of K texts
         "Attempt every question K times, side by side."
-        asked = [self.problem(q) for q in ([] if isinstance(questions, str) else questions)]
+        asked = [] if isinstance(questions, str) else [self.problem(q) for q in questions]
         check(asked, "questions", questions, "give a list with at least one question")
+        policy, ungraded = self.policy, Ungraded(self.task)
         settings = dict(temperature=temperature, seed=seed, max_rows=max_rows)
-        episodes = rollout(self.policy, Ungraded(self.task), asked, attempts,
-                           max_new_tokens=self.limit, **settings)
-        tokenizer = self.policy.tokenizer
-        columns = [episodes.texts(tokenizer, k) for k in range(1, attempts + 1)]
-        return [list(texts) for texts in zip(*columns)]
+        episodes = rollout(policy, ungraded, asked, attempts, max_new_tokens=self.limit, **settings)
+        texts = [episodes.texts(policy.tokenizer, k) for k in range(1, attempts + 1)]
+        return list(map(list, zip(*texts)))
 
     def solve(self,
         question, # str or Problem
@@ -85,8 +84,9 @@ class SelfCorrector:
         check(isinstance(attempts, int), "attempts", attempts, "give a whole number")
         check_number("attempts", attempts, low=1)
         check_number("temperature", temperature, low=0, high=100)
-        check_length(self.policy, self.task, [self.problem(question)], attempts, self.limit)
-        return stream_pieces(self, self.problem(question), attempts, temperature, seed)
+        problem = self.problem(question)
+        check_length(self.policy, self.task, [problem], attempts, self.limit)
+        return stream_pieces(self, problem, attempts, temperature, seed)
 
 # %% ../nbs/64_use.ipynb #cell-14
 def settled(
@@ -97,6 +97,22 @@ def settled(
     return re.sub(r"[\s\ufffd]+$", "", text).lstrip()
 
 # %% ../nbs/64_use.ipynb #cell-19
+def attempt_pieces(
+    batch:ConversationBatch, # one conversation, at the beginning of an attempt
+    tokenizer,
+    temperature:float, # 0 is greedy
+): # an iterator of pieces of text
+    "Sample an attempt to its end, and give its text as it becomes settled."
+    start, said = int(batch.length), ""
+    while batch.live.any():
+        batch.sample_token(temperature)
+        ids = batch.ids[0, start:int(batch.length)].tolist()
+        text = tokenizer.decode(ids, skip_special_tokens=True)
+        text = settled(text) if batch.live.any() else text.strip()
+        if text != said and text.startswith(said):
+            yield text[len(said):]
+            said = text
+
 @torch.no_grad() # also off again for the caller, between two pieces
 def stream_pieces(
     corrector:SelfCorrector,
@@ -117,28 +133,23 @@ def stream_pieces(
         if k > 1:
             closing = [] if int(batch.last) == policy.end else [policy.end]
             batch.append([closing + bridge])
-        # a new attempt: nothing of its limit is used, and the conversation is live again
-        batch.attempt, batch.used, batch.live = batch.attempt + 1, 0*batch.used, ~batch.live
+        batch.attempt = batch.attempt + 1
+        batch.used = 0*batch.used # nothing of the new attempt's limit is used
+        batch.live = ~batch.live
         if temperature:
             generator = named_generator(seed, "luck", k)
             batch.uniforms = torch.rand(1, limit, generator=generator).to(policy.device)
-        start, said = int(batch.length), ""
-        while batch.live.any():
-            batch.sample_token(temperature)
-            ids = batch.ids[0, start:int(batch.length)].tolist()
-            text = policy.tokenizer.decode(ids, skip_special_tokens=True)
-            text = settled(text) if batch.live.any() else text.strip()
-            if text != said and text.startswith(said):
-                yield k, text[len(said):]
-                said = text
+        for piece in attempt_pieces(batch, policy.tokenizer, temperature):
+            yield k, piece
 
 # %% ../nbs/64_use.ipynb #cell-28
 def places()->list:
     """Folders of this machine that nothing published may name: home, temporary files, the current
     folder, the package's data."""
-    named = [Path(p) for p in (Path.home(), tempfile.gettempdir(), Path.cwd(), data_path())]
-    found = {str(p) for p in named} | {str(p.resolve()) for p in named}
-    return sorted(p for p in found if len(p) > 1)
+    named = [Path.home(), Path(tempfile.gettempdir()), Path.cwd(), data_path()]
+    resolved = [folder.resolve() for folder in named]
+    found = set(map(str, named + resolved))
+    return sorted(place for place in found if len(place) > 1)
 
 def named_place(
     content, # str or bytes
@@ -147,7 +158,9 @@ def named_place(
     "Whether a text names a folder of this machine. An address on the web that ends alike does not."
     data = content.encode() if isinstance(content, str) else content
     for place in places() if among is None else among:
-        by_itself = rb"(?<![\w.~-])" + re.escape(place.encode()) + rb"(?![\w-])"
+        words = place.encode()
+        if words not in data: continue # found out much faster than by a pattern
+        by_itself = rb"(?<![\w.~-])" + re.escape(words) + rb"(?![\w-])"
         if re.search(by_itself, data): return place
     return None
 
@@ -183,12 +196,18 @@ def run_table(
     for run in map(Path, runs):
         name, facts = facts_of_run(run)
         columns.setdefault(name, []).append(facts)
-    keys = dict.fromkeys(key for each in columns.values() for facts in each for key in facts)
+    keys = {}
+    for alike in columns.values():
+        for facts in alike:
+            keys |= dict.fromkeys(facts)
     keys.pop("objective", None)
-    def cell(each, key):
-        values = dict.fromkeys(portable(facts[key]) for facts in each if key in facts)
-        return ", ".join(values) or "–"
-    rows = [[key, *(cell(each, key) for each in columns.values())] for key in keys]
+    def cell(alike, key):
+        values = [portable(facts[key]) for facts in alike if key in facts]
+        return ", ".join(dict.fromkeys(values)) or "–"
+    rows = []
+    for key in keys:
+        cells = [cell(alike, key) for alike in columns.values()]
+        rows.append([key, *cells])
     return Table(["setting", *columns], rows)
 
 # %% ../nbs/64_use.ipynb #card-code

@@ -53,8 +53,9 @@ def check_apart(
     "Raise `SettingError` if a problem is measured on and trained on."
     trained = {problem.id for problem in training}
     both = [problem.id for problem in problems if problem.id in trained]
+    which = f"{len(both)} of its problems, such as {both[:1]}"
     remedy = "are trained on too; measure on problems of another split"
-    check(not both, "validation", f"{len(both)} of its problems, such as {both[:1]}", remedy)
+    check(not both, "validation", which, remedy)
 
 # %% ../nbs/59_validation.ipynb #v10
 @dataclass(frozen=True)
@@ -69,7 +70,8 @@ class Measuring:
     def __post_init__(self):
         check(len(self.problems) > 0, "problems", self.problems,
               "give at least one validation problem")
-        for name, value in (("every", self.every), ("attempts", self.attempts)):
+        for name in ("every", "attempts"):
+            value = getattr(self, name)
             check(type(value) is int, name, value, "give a whole number")
             check_number(name, value, low=1)
 
