@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['SHARES', 'CHECK', 'SKILLS', 'METHODS', 'CELL', 'habit_gradient', 'habit_path', 'steps_to_find', 'TwoHabits',
-           'first_attempt_gradient', 'second_attempt_gradient', 'two_habits_path', 'choice_of_habit', 'first_tokens',
-           'chance_of_check', 'share_of_checks', 'with_share', 'rounded_mean', 'habits_in', 'asked_and_made', 'measure',
-           'worked_first', 'measure_one_kind', 'measure_two_habits', 'cell_settings', 'logged', 'in_the_end',
-           'train_stages', 'run_cell']
+           'first_attempt_gradient', 'second_attempt_gradient', 'bounded_steps', 'two_habits_path', 'choice_of_habit',
+           'first_tokens', 'chance_of_check', 'share_of_checks', 'with_share', 'rounded_mean', 'habits_in', 'habits_of',
+           'asked_and_made', 'measure', 'worked_first', 'habit_shares', 'measure_one_kind', 'measure_two_habits',
+           'cell_settings', 'logged', 'in_the_end', 'train_stages', 'along_the_way', 'run_cell']
 
 # %% ../nbs/22_when_it_matters.ipynb #cell-2
 import json
@@ -33,7 +33,8 @@ def habit_gradient(
     value:Tensor, # (…, H) how often each is right
 )->Tensor: # (…, H) gradient of the expected reward with respect to the habits' logits; sums to 0
     "Share times lead over the average (Williams 1992, for a softmax over actions)."
-    return share*(value - (share*value).sum(-1, keepdim=True))
+    mean = (share*value).sum(-1, keepdim=True)
+    return share*(value - mean)
 
 def habit_path(
     share:Tensor, # (H,) where it starts
@@ -42,7 +43,8 @@ def habit_path(
     steps:int,
 )->Tensor: # (steps + 1, H) shares
     "Gradient ascent on the expected reward: how the habits' shares go."
-    logits, path = share.log(), [share]
+    logits = share.log()
+    path = [share]
     for _ in range(steps):
         logits = logits + rate*habit_gradient(path[-1], value)
         path.append(logits.softmax(-1))
@@ -59,7 +61,8 @@ def steps_to_find(
     check_number("share", share, low=1e-6, high=.5)
     check_number("lead", lead, low=1e-6)
     rest = 1 - share
-    integral = 1/share - 1/rest + 2*log(rest/share)
+    odds = rest/share
+    integral = 1/share - 1/rest + 2*log(odds)
     return integral/(2*rate*lead)
 
 # %% ../nbs/22_when_it_matters.ipynb #s16t1
@@ -78,8 +81,9 @@ class TwoHabits:
     )->tuple: # (2,) chances of a direct and a worked attempt; (2, 3) of the habits after each
         "What a policy does whose logits have moved away from the base's."
         worked = first.sigmoid()
+        kind = torch.stack([1 - worked, worked])
         habits = torch.tensor(self.share).log() + second
-        return torch.stack([1 - worked, worked]), habits.softmax(-1)
+        return kind, habits.softmax(-1)
 
     def outcome(
         self,
@@ -87,9 +91,9 @@ class TwoHabits:
         habit:Tensor, # (2, 3) chances of the habits after each
     )->Tensor: # (4,): Acc@t1, Acc@t2, share of worked attempts, share of checks
         "What can be expected of a policy."
-        right, value = torch.tensor(self.right), torch.tensor(self.value)
-        acc1 = kind@right
+        value = torch.tensor(self.value)
         after_each = (habit*value).sum(-1) # share right of second attempts
+        acc1 = kind@torch.tensor(self.right)
         acc2 = kind@after_each
         checks = kind@habit[:, 2]
         return torch.stack([acc1, acc2, kind[1], checks])
@@ -103,15 +107,17 @@ def first_attempt_gradient(
     moved:Tensor, # how far the first attempt's logit is from the base's
 )->Tensor: # a number
     "Expected gradient of the first attempt's logit."
-    right, value = torch.tensor(base.right), torch.tensor(base.value)
     credit = objective.credit(torch.eye(objective.attempts)) # row j: what reward j counts for each
-    better = right[1] - right[0]
+    own, *later = credit[:, 0]
+    direct, worked = torch.tensor(base.right)
+    better = worked - direct
     pull_to_base = objective.beta[0]*moved
-    gain = credit[0, 0]*better - pull_to_base
-    if objective.attempts == 2:
-        later = (habit*value).sum(-1)
-        better_later = later[1] - later[0]
-        gain = gain + credit[1, 0]*better_later
+    gain = own*better - pull_to_base
+    if later:
+        value = torch.tensor(base.value)
+        after_direct, after_worked = (habit*value).sum(-1)
+        better_later = after_worked - after_direct
+        gain = gain + later[0]*better_later
     slope = kind[0]*kind[1] # of the share of worked attempts
     return slope*gain
 
@@ -122,10 +128,11 @@ def second_attempt_gradient(
     habit:Tensor, # (2, 3)
 )->Tensor: # (2, 3)
     "Expected gradient of the habits' logits, after a direct and after a worked attempt."
-    if objective.attempts == 1: return torch.zeros(2, 3)
-    share, value = torch.tensor(base.share), torch.tensor(base.value)
-    credit = objective.credit(torch.eye(objective.attempts))
-    own = credit[1, 1]
+    if objective.attempts == 1:
+        return torch.zeros(2, 3)
+    _, (_, own) = objective.credit(torch.eye(2)) # what reward 2 counts for its attempt
+    share = torch.tensor(base.share)
+    value = torch.tensor(base.value)
     towards_credit = habit_gradient(habit, own*value)
     apart = (habit/share).log() # from the base
     away_from_base = habit_gradient(habit, apart) # of the KL
@@ -133,6 +140,17 @@ def second_attempt_gradient(
     return kind[:, None]*net
 
 # %% ../nbs/22_when_it_matters.ipynb #tw-7
+def bounded_steps(
+    gradient1:Tensor, # of the first attempt's logit
+    gradient2:Tensor, # (2, 3), of the logits of the second attempt's habits
+    step:float, # length of an update
+    noise:float, # of gradients shorter than this, a step in proportion
+)->tuple: # what is added to each
+    "One update of the given length, which both attempts share."
+    square = gradient1**2 + (gradient2**2).sum()
+    length = square.sqrt().clamp(min=noise)
+    return step*gradient1/length, step*gradient2/length
+
 def two_habits_path(
     base:TwoHabits,
     stages:list, # of (Objective, updates)
@@ -143,22 +161,21 @@ def two_habits_path(
     """Gradient ascent on an objective, of a bandit with two kinds of first attempt and three of
     second."""
     start = torch.tensor(base.worked).logit()
-    first, second = start.clone(), torch.zeros(2, 3)
     spread = torch.tensor([[1., common], [common, 1.]])
+    first, second = start.clone(), torch.zeros(2, 3)
     kind, habit = base.choices(first, second)
     path = [base.outcome(kind, habit)]
-    updates_of = [objective for objective, updates in stages for _ in range(updates)]
-    for objective in updates_of:
-        moved = first - start
-        up1 = first_attempt_gradient(base, objective, kind, habit, moved)
-        after_own = second_attempt_gradient(base, objective, kind, habit)
-        up2 = spread@after_own
-        square = up1**2 + (up2**2).sum()
-        length = square.sqrt().clamp(min=noise)
-        first = first + step*up1/length
-        second = second + step*up2/length
-        kind, habit = base.choices(first, second)
-        path.append(base.outcome(kind, habit))
+    for objective, updates in stages:
+        for _ in range(updates):
+            moved = first - start
+            gradient1 = first_attempt_gradient(base, objective, kind, habit, moved)
+            after_own = second_attempt_gradient(base, objective, kind, habit)
+            gradient2 = spread@after_own
+            up1, up2 = bounded_steps(gradient1, gradient2, step, noise)
+            first = first + up1
+            second = second + up2
+            kind, habit = base.choices(first, second)
+            path.append(base.outcome(kind, habit))
     return torch.stack(path)
 
 # %% ../nbs/22_when_it_matters.ipynb #cell-14
@@ -196,7 +213,8 @@ def chance_of_check(
     "How likely each of these second attempts was to begin with a check."
     logps, _ = token_logps(policy, episodes.ids, episodes.turn)
     chosen = episodes.turn > 0
-    return (logps*chosen).sum(1).exp()
+    logp_of_check = (logps*chosen).sum(1)
+    return logp_of_check.exp()
 
 def share_of_checks(
     policy:Policy,
@@ -256,6 +274,16 @@ def habits_in(
     pairs = zip(first, second)
     return torch.tensor([habit_of(task, *pair) for pair in pairs])
 
+def habits_of(
+    policy:Policy, # whose tokenizer reads
+    task, # a Task
+    episodes:Episodes, # n conversations
+)->Tensor: # (n,) indices of `HABITS`
+    "Which habit the second attempt of each conversation follows."
+    first = episodes.texts(policy.tokenizer, 1)
+    second = episodes.texts(policy.tokenizer, 2)
+    return habits_in(task, first, second)
+
 def asked_and_made(
     policy:Policy,
     task, # a Task
@@ -264,10 +292,11 @@ def asked_and_made(
     seed:int,
 )->tuple: # two Episodes
     "Conversations as they come, and others whose second attempts were made to check."
-    asked = rollout(policy, task, problems, 2, samples, seed=seed)
-    made = rollout(policy, task, problems, 2, samples, begin={2: CHECK}, seed=seed)
-    return asked, made
+    def two_attempts(**how):
+        return rollout(policy, task, problems, 2, samples, seed=seed, **how)
+    return two_attempts(), two_attempts(begin={2: CHECK})
 
+# %% ../nbs/22_when_it_matters.ipynb #measure-code
 def measure(
     policy:Policy, # a base model
     task, # a Task
@@ -279,21 +308,21 @@ def measure(
     `value` of each of `HABITS`, and acc1, sampled; `kept` and `repaired` when it is made to check,
     which is also where the value of checking comes from."""
     asked, made = asked_and_made(policy, task, problems, samples, seed)
-    texts = [asked.texts(policy.tokenizer, k) for k in (1, 2)]
-    habit = habits_in(task, *texts)
-    first, second = made.reward.T
+    habit = habits_of(policy, task, asked)
+    first, second = asked.reward.T
+    before, after = made.reward.T
     choices = first_tokens(policy, task, problems, seed)
     exact = share_of_checks(policy, choices)
-    repeating = rounded_mean(asked.reward[habit == 0, 1])
-    changing = rounded_mean(asked.reward[habit == 1, 1])
+    repeating = rounded_mean(second[habit == 0])
+    changing = rounded_mean(second[habit == 1])
     return dict(
         checks=round(exact, 5),
         n=len(asked),
         share=[rounded_mean(habit == h) for h in range(3)],
-        value=[repeating, changing, rounded_mean(second)],
-        acc1=rounded_mean(asked.reward[:, 0]),
-        kept=rounded_mean(second[first == 1]),
-        repaired=rounded_mean(second[first == 0]))
+        value=[repeating, changing, rounded_mean(after)],
+        acc1=rounded_mean(first),
+        kept=rounded_mean(after[before == 1]),
+        repaired=rounded_mean(after[before == 0]))
 
 # %% ../nbs/22_when_it_matters.ipynb #s16t3
 def worked_first(
@@ -304,6 +333,18 @@ def worked_first(
     first = episodes.texts(policy.tokenizer, 1)
     return torch.tensor([is_worked(text) for text in first])
 
+def habit_shares(
+    habit:Tensor, # (n,) sampled, indices of `HABITS`
+    checks:float, # share of checks, exact
+)->tuple: # (3,) shares of `HABITS`
+    "What the checks leave is divided as it is among the samples that do not check."
+    unchecked = habit[habit < 2]
+    repeats = (unchecked == 0).sum().item()
+    repeated = repeats/len(unchecked)
+    rest = 1 - checks
+    shares = rest*repeated, rest*(1 - repeated), checks
+    return tuple(round(share, 5) for share in shares)
+
 def measure_one_kind(
     policy:Policy, # a base model
     task, # the embedded task, or `StepByStep`
@@ -313,20 +354,17 @@ def measure_one_kind(
 )->tuple: # share right, (3,) shares of `HABITS`, (3,) their values
     "What a base does after first attempts that are worked, or after those that are not."
     asked = asked[worked_first(policy, asked) == worked]
-    texts = [asked.texts(policy.tokenizer, k) for k in (1, 2)]
-    habit = habits_in(task, *texts)
-    right = rounded_mean(asked.reward[:, 0])
-    changed_right = rounded_mean(asked.reward[habit == 1, 1])
+    habit = habits_of(policy, task, asked)
+    first, second = asked.reward.T
+    right = rounded_mean(first)
+    changed_right = rounded_mean(second[habit == 1])
     ours = worked_first(policy, made) == worked
     checked_right = rounded_mean(made.reward[ours, 1])
-    chances = chance_of_check(policy, choice_of_habit(policy, made))
-    checks = chances[ours].mean().item()
-    rest = 1 - checks
-    unchecked = habit[habit < 2]
-    repeated = (unchecked == 0).sum().item()/len(unchecked)
-    share = rest*repeated, rest*(1 - repeated), checks
-    rounded = tuple(round(x, 5) for x in share)
-    return right, rounded, (right, changed_right, checked_right)
+    choices = choice_of_habit(policy, made)
+    chances = chance_of_check(policy, choices)[ours]
+    checks = chances.mean().item()
+    values = right, changed_right, checked_right
+    return right, habit_shares(habit, checks), values
 
 def measure_two_habits(
     policy:Policy, # a base model
@@ -336,12 +374,13 @@ def measure_two_habits(
 )->TwoHabits:
     """What a base brings along, at temperature 1. Skills after worked attempts come from questions
     that ask for the steps, since the others have few; the shares of checks are exact."""
-    task, by_steps = get_task("equations"), StepByStep()
+    task = get_task("equations")
     asked, made = asked_and_made(policy, task, problems, samples, seed)
     share_worked = rounded_mean(worked_first(policy, asked))
     usual = measure_one_kind(policy, task, asked, made, worked=False)
-    asked, made = asked_and_made(policy, by_steps, problems, samples, seed)
-    stepwise = measure_one_kind(policy, by_steps, asked, made, worked=True)
+    task = StepByStep()
+    asked, made = asked_and_made(policy, task, problems, samples, seed)
+    stepwise = measure_one_kind(policy, task, asked, made, worked=True)
     right, share, value = zip(usual, stepwise)
     return TwoHabits(share_worked, right, share, value)
 
@@ -370,8 +409,10 @@ def logged(
     name:str, # of a file
 )->list: # of dict, a row per update
     "A log of all stages of a cell."
-    files = [out/objective/name for objective, _ in METHODS[method]]
-    return [row for file in files for row in read_jsonl(file)]
+    rows = []
+    for objective, _ in METHODS[method]:
+        rows += read_jsonl(out/objective/name)
+    return rows
 
 # %% ../nbs/22_when_it_matters.ipynb #tw-23
 def in_the_end(
@@ -380,10 +421,11 @@ def in_the_end(
 )->dict: # shares from 0 to 1
     "What a trained policy does: acc1, acc2, and how many second attempts change or check."
     acc1, acc2 = map(rounded_mean, report.reward.T)
-    first, second = zip(*report.text)
-    checks = habits_in(task, first, second) == 2
     change = rounded_mean(report.changed[1, 2])
-    return dict(acc1=acc1, acc2=acc2, change=change, checked=rounded_mean(checks))
+    first, second = zip(*report.text)
+    habit = habits_in(task, first, second)
+    checked = rounded_mean(habit == 2)
+    return dict(acc1=acc1, acc2=acc2, change=change, checked=checked)
 
 def train_stages(
     policy:Policy, # its adapter is trained in place
@@ -396,9 +438,22 @@ def train_stages(
     train_set = task.load("train")
     for name, share in METHODS[method]:
         steps = round(cfg.steps*share)
-        part, objective = replace(cfg, steps=steps), get_objective(name)
+        part = replace(cfg, steps=steps)
+        objective = get_objective(name)
         train(policy, task, train_set, objective, part, out/name)
 
+def along_the_way(
+    out:Path, # folder of a cell
+    method:str,
+)->dict: # changes, a share an update; seconds, of all updates
+    "What the logs of a cell say."
+    metrics = logged(out, method, "metrics.jsonl")
+    timing = logged(out, method, "timing.jsonl")
+    changes = [round(row["change"], 3) for row in metrics]
+    seconds = sum(row["seconds"] for row in timing)
+    return dict(changes=changes, seconds=round(seconds))
+
+# %% ../nbs/22_when_it_matters.ipynb #run-cell
 def run_cell(
     base, # folder of a base model
     method:str, # a key of `METHODS`
@@ -411,18 +466,17 @@ def run_cell(
     of every update, changes. Raises `SettingError` for an unknown method, or a folder of other
     settings."""
     check(method in METHODS, "method", method, f"use one of {', '.join(METHODS)}")
-    out, task, cfg = Path(out), get_task("equations"), replace(cfg, seed=seed)
+    out, task = Path(out), get_task("equations")
+    cfg = replace(cfg, seed=seed)
     policy = load_policy(base, seed=seed)
     Run(out, cell_settings(policy, method, cfg, n))
     file = out/"result.json"
-    if file.is_file(): return json.loads(file.read_text())
+    if file.is_file():
+        return json.loads(file.read_text())
     train_stages(policy, task, method, cfg, out)
-    held_out = task.load("validation", n)
-    report = evaluate(policy, task, held_out)
-    metrics, timing = (logged(out, method, f"{name}.jsonl") for name in ("metrics", "timing"))
-    result = dict(base=Path(base).name, method=method, seed=seed, **in_the_end(task, report))
-    result["changes"] = [round(row["change"], 3) for row in metrics]
-    seconds = sum(row["seconds"] for row in timing)
-    result["seconds"] = round(seconds)
+    report = evaluate(policy, task, task.load("validation", n))
+    result = dict(base=Path(base).name, method=method, seed=seed)
+    result |= in_the_end(task, report)
+    result |= along_the_way(out, method)
     write_atomic(file, json.dumps(result) + "\n")
     return result
