@@ -26,15 +26,16 @@ def wilson(
     successes:int, # 0 to n
     n:int, # at least 1
 )->Interval: # within [0, 1]
-    """A share and its Wilson score interval (Wilson 1927). Raises `SettingError` if n < 1 or the
-    count is out of range."""
+    "A share and its Wilson interval (Wilson 1927). Raises `SettingError` for counts out of range."
     check_number("n", n, low=1)
     check_number("successes", successes, low=0, high=n)
     share = successes/n
     extra = Z*Z/n
-    middle = (share + extra/2)/(1 + extra)
-    variance = share*(1 - share)/n + extra/(4*n)
-    half = Z*math.sqrt(variance)/(1 + extra)
+    denominator = 1 + extra
+    middle = (share + extra/2)/denominator
+    textbook_variance = share*(1 - share)/n
+    variance = textbook_variance + extra/(4*n)
+    half = Z*math.sqrt(variance)/denominator
     low = max(0., middle - half)
     high = min(1., middle + half)
     return Interval(share, min(share, low), max(share, high))
@@ -45,19 +46,20 @@ def paired_interval(
     lost:int, # problems right before and wrong after
     n:int, # all problems
 )->Interval: # of (gained - lost)/n, within [-1, 1]
-    """Difference of two accuracies on the same problems (Bonett and Price 2012). Raises
-    `SettingError` for counts out of range."""
+    "Difference of two paired accuracies (Bonett and Price 2012). Raises `SettingError`."
     check_number("n", n, low=1)
     check_number("gained", gained, low=0, high=n)
     check_number("lost", lost, low=0, high=n - gained)
-    p = (gained + 1)/(n + 2)
-    q = (lost + 1)/(n + 2)
+    total = n + 2
+    p = (gained + 1)/total
+    q = (lost + 1)/total
     middle = p - q
-    variance = (p + q - middle**2)/(n + 2)
+    variance = (p + q - middle**2)/total
     half = Z*math.sqrt(variance)
     low = max(-1., middle - half)
     high = min(1., middle + half)
-    return Interval((gained - lost)/n, low, high)
+    difference = (gained - lost)/n
+    return Interval(difference, low, high)
 
 # %% ../nbs/04_evals.ipynb #eval-24
 def pairs_of(
@@ -70,24 +72,25 @@ def pairs_of(
 
 def accuracy_report(
     reward:Tensor, # (n, K) grade of each attempt, 0 or 1
-)->dict: # "n" -> n, every other name -> Interval
-    """Acc@tk of every attempt; Δ, i→c, c→i of every pair, as shares of ALL problems. Raises
-    `SettingError` unless all grades are 0 or 1."""
+)->dict: # "n" -> n, every other name -> Interval; all are shares of ALL problems
+    "Acc@tk of each attempt; Δ, i→c, c→i of each pair. Raises `SettingError` for partial grades."
     reward = torch.as_tensor(reward)
     check_grades(reward)
-    n, right = len(reward), reward.bool().T # right[k - 1] says who is right at attempt k
+    n = len(reward)
+    right = dict(enumerate(reward.bool().T, 1)) # for each attempt, who is right
     report = {"n": n}
-    for k, column in enumerate(right, 1):
-        count = int(column.sum())
+    for k in right:
+        count = int(right[k].sum())
         report[f"Acc@t{k}"] = wilson(count, n)
     for j, k in pairs_of(len(right)):
-        before = right[j - 1]
-        after = right[k - 1]
-        gained = int((~before & after).sum())
-        lost = int((before & ~after).sum())
-        report[f"Δ(t{j},t{k})"] = paired_interval(gained, lost, n)
-        report[f"i→c(t{j},t{k})"] = wilson(gained, n)
-        report[f"c→i(t{j},t{k})"] = wilson(lost, n)
+        before = right[j]
+        after = right[k]
+        gained = int((before < after).sum()) # wrong before and right after
+        lost = int((before > after).sum())
+        pair = f"(t{j},t{k})"
+        report["Δ" + pair] = paired_interval(gained, lost, n)
+        report["i→c" + pair] = wilson(gained, n)
+        report["c→i" + pair] = wilson(lost, n)
     return report
 
 # %% ../nbs/54_reports.ipynb #rep-1

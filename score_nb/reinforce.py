@@ -24,8 +24,8 @@ class Objective:
     beta:tuple # (K,) weight of each attempt's KL to the reference
     def __post_init__(self):
         remedy = "an objective needs at least one attempt"
-        check(len(self.beta) >= 1, "attempts", len(self.beta), remedy)
-        check_number("attempts", len(self.beta), high=MOST_ATTEMPTS)
+        check(self.attempts >= 1, "attempts", self.attempts, remedy)
+        check_number("attempts", self.attempts, high=MOST_ATTEMPTS)
         for k, weight in enumerate(self.beta, 1):
             check_number(f"beta[{k}]", weight, low=0, high=LARGEST_WEIGHT)
     @property
@@ -58,16 +58,19 @@ def advantages(
 )->Tensor: # (B, K)
     """Credit minus its baseline. A last attempt is compared with its siblings, if it has any, every
     other attempt with the problem's other samples. Raises `SettingError` for another K."""
-    remedy = f"{objective.name} needs {objective.attempts}"
-    check(episodes.attempts == objective.attempts, "attempts", episodes.attempts, remedy)
+    given, needed = episodes.attempts, objective.attempts
+    check(given == needed, "attempts", given, f"{objective.name} needs {needed}")
     credit = objective.credit(episodes.reward)
-    problem, branch = episodes.problem, episodes.branch
-    baselines = [leave_one_out(column, problem, unit=branch) for column in credit.T[:-1]]
-    last = credit[:, -1]
-    among_siblings, in_problem = leave_one_out(last, branch), leave_one_out(last, problem)
+    problem = episodes.problem
+    branch = episodes.branch
+    *before, last = credit.T # one column for each attempt
+    baselines = [leave_one_out(column, problem, unit=branch) for column in before]
+    among_siblings = leave_one_out(last, branch)
+    in_problem = leave_one_out(last, problem)
     has_siblings = branch.bincount()[branch] > 1
-    baselines.append(torch.where(has_siblings, among_siblings, in_problem))
-    return credit - torch.stack(baselines, dim=1)
+    of_last = torch.where(has_siblings, among_siblings, in_problem)
+    baseline = torch.stack([*baselines, of_last], dim=1)
+    return credit - baseline
 
 # %% ../nbs/05_reinforce.ipynb #grad-27
 def kl_per_token(
@@ -75,7 +78,8 @@ def kl_per_token(
     logp_ref:Tensor, # (N, V) of the reference
 )->Tensor: # (N,) in nats, at least 0
     "KL(policy ‖ reference) over the whole vocabulary: exact, no sampled estimate."
-    return (logp.exp()*(logp - logp_ref)).sum(-1)
+    difference = logp - logp_ref
+    return (logp.exp()*difference).sum(-1)
 
 # %% ../nbs/05_reinforce.ipynb #grad-38
 def policy_loss(
@@ -84,13 +88,15 @@ def policy_loss(
     turn:Tensor, # (B, T)
     advantage:Tensor, # (B, K)
     beta:tuple, # (K,)
-)->tuple: # loss (B,), KL of each attempt (B, K) detached, in nats
-    """Minus advantage times log-prob, plus beta times KL, summed over a conversation's attempts.
-    The mean over conversations is the loss."""
+)->tuple: # (B,), whose mean is the loss; KL of each attempt (B, K) detached, in nats
+    "Minus advantage times log-prob, plus beta times KL, summed over a conversation's attempts."
     attempts = range(1, advantage.shape[1] + 1)
+    masks = [turn == k for k in attempts]
     def by_attempt(x): # (B, T) -> (B, K)
-        return torch.stack([(x*(turn == k)).sum(1) for k in attempts], dim=1)
-    logp_k, kl_k = by_attempt(logp), by_attempt(kl)
+        sums = [(x*mask).sum(1) for mask in masks]
+        return torch.stack(sums, dim=1)
+    logp_k = by_attempt(logp)
+    kl_k = by_attempt(kl)
     rewarded = (advantage.to(logp)*logp_k).sum(1)
     held = kl_k@kl.new_tensor(beta)
     return held - rewarded, kl_k.detach()
@@ -102,8 +108,9 @@ def all_equal_share(
 )->float: # 0 to 1
     "Share of problems that teach nothing this step, because all their samples got the same credit."
     differs = (advantage != 0).any(1)
+    problems = problem.unique()
     teaching = problem[differs].unique()
-    return 1 - len(teaching)/len(problem.unique())
+    return 1 - len(teaching)/len(problems)
 
 # %% ../nbs/56_chunks.ipynb #chunk-1
 import torch

@@ -6,7 +6,7 @@
 __all__ = ['Episodes', 'choose', 'MOST_ATTEMPTS', 'ConversationState', 'ConversationBatch', 'check_given', 'check_rollout', 'RolloutPlan', 'RolloutResults', 'Queue', 'Scheduler', 'rollout', 'cat_episodes']
 
 # %% ../nbs/03_rollout.ipynb #roll-2
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 import torch
 from torch import Tensor
 from .core import named_generator
@@ -14,8 +14,7 @@ from .core import named_generator
 # %% ../nbs/03_rollout.ipynb #roll-7
 @dataclass
 class Episodes:
-    """A batch of B conversations with at most K attempts: the one contract between sampling,
-    grading, learning and evaluation."""
+    "B conversations of at most K attempts: what sampling, grading, learning and evaluation share."
     ids:Tensor # (B, T) int64, the conversation as the policy saw and produced it, right-padded
     turn:Tensor # (B, T) int8, k = sampled in attempt k (its end token included), 0 = all else
     logp:Tensor # (B, T) float32, log-prob with which a token was sampled; 0 elsewhere
@@ -26,7 +25,7 @@ class Episodes:
     def __len__(self):
         return len(self.ids)
     def __getitem__(self, rows):
-        picked = {f.name: getattr(self, f.name)[rows] for f in fields(self)}
+        picked = {name: tensor[rows] for name, tensor in vars(self).items()}
         return Episodes(**picked)
     @property
     def attempts(self)->int:

@@ -23,7 +23,8 @@ def collect_traces(
     seed:int=0,
 )->Episodes: # len(problems) × samples rows of two attempts; rows of the same problem share a number
     "Two-attempt conversations to choose from. Raises `SettingError` as `rollout` does."
-    problems, number = list(problems), {}
+    problems = list(problems)
+    number = {}
     for problem in problems:
         number.setdefault(problem.id, len(number))
     numbers = torch.tensor([number[problem.id] for problem in problems])
@@ -34,9 +35,8 @@ def collect_traces(
 def star_set(
     episodes:Episodes, # two attempts each
     plus:bool=False, # also keep what was right from the start
-)->Episodes: # r2 = 1, and r1 = 0 unless `plus`
-    """D_STaR and D⁺_STaR (section 4.1; Zelikman et al. 2022): rows as they were sampled. Raises
-    `SettingError` if none is left."""
+)->Episodes: # rows as they were sampled: r2 = 1, and r1 = 0 unless `plus`
+    "D_STaR or D⁺_STaR (section 4.1; Zelikman et al. 2022). Raises `SettingError` if none is left."
     check(episodes.attempts == 2, "attempts", episodes.attempts, "collect traces of two attempts")
     r1, r2 = episodes.reward.T == 1
     keep = r2 if plus else r2 & ~r1
@@ -50,9 +50,9 @@ def pair_rows(
     plus:bool=False, # also pairs of two right samples
     seed:int=0, # of who is paired with whom
 )->list: # of (row whose first attempt comes first, row whose first attempt follows it)
-    """Which first attempts make a pair (section 4.1; Welleck et al. 2023). Raises `SettingError`
-    if none do."""
-    right, pairs = episodes.reward[:, 0] == 1, []
+    "Which first attempts make a pair (Welleck et al. 2023). Raises `SettingError` if none do."
+    right = episodes.reward[:, 0] == 1
+    pairs = []
     for p in episodes.problem.unique().tolist():
         rows = (episodes.problem == p).nonzero()[:, 0]
         order = torch.randperm(len(rows), generator=named_generator(seed, "pairs", p))

@@ -6,11 +6,9 @@
 __all__ = ['last_only', 'check_weights', 'stage_one', 'multi_turn', 'shaped_reward', 'OBJECTIVES', 'stage_two', 'own', 'last_for_all', 'discounted_return', 'unshaped', 'single_turn', 'concatenated', 'discounted', 'unified', 'get_objective']
 
 # %% ../nbs/08_stage1.ipynb #cell-2
-from functools import partial
-from inspect import signature
 import torch
 from torch import Tensor
-from .core import check, check_known, check_number
+from .core import check, check_number
 from .reinforce import LARGEST_WEIGHT, Objective
 from .rollout import MOST_ATTEMPTS
 
@@ -27,10 +25,10 @@ def check_weights(
     attempts:int, # K
     **weights, # by name
 ):
-    """Raise `SettingError`, naming the setting, unless there are 2 to `MOST_ATTEMPTS` attempts and
-    every weight is from 0 to `LARGEST_WEIGHT`."""
-    check(type(attempts) is int and 2 <= attempts <= MOST_ATTEMPTS, "attempts", attempts,
-          f"give a whole number from 2 to {MOST_ATTEMPTS}")
+    "Raise `SettingError` for a number of attempts or a weight that is out of range, naming it."
+    whole = type(attempts) is int
+    remedy = f"give a whole number from 2 to {MOST_ATTEMPTS}"
+    check(whole and 2 <= attempts <= MOST_ATTEMPTS, "attempts", attempts, remedy)
     for name, value in weights.items():
         check_number(name, value, low=0, high=LARGEST_WEIGHT)
 
@@ -39,18 +37,16 @@ def stage_one(
     beta2:float=.1, # KL weight that holds the attempts before it
     attempts:int=2, # K
 )->Objective:
-    """Stage I (Eq. 3): reward only the last attempt, hold those before it to the reference. Raises
-    `SettingError`."""
+    "Stage I (Eq. 3): reward only the last attempt, hold those before it. Raises `SettingError`."
     check_weights(attempts, beta1=beta1, beta2=beta2)
-    held = (beta2,)*(attempts - 1)
+    held = [beta2]*(attempts - 1)
     return Objective("stage_one", last_only, beta=(*held, beta1))
 
 def multi_turn(
     beta1:float=.01, # KL weight of every attempt
     attempts:int=2, # K
 )->Objective:
-    """Standard multi-turn RL (Fig. 5): reward only the last attempt, hold none strictly. Raises
-    `SettingError`."""
+    "Multi-turn RL (Fig. 5): reward only the last attempt, no strict hold. Raises `SettingError`."
     check_weights(attempts, beta1=beta1)
     return Objective("multi_turn", last_only, (beta1,)*attempts)
 
@@ -61,10 +57,19 @@ def shaped_reward(
 )->Tensor: # (B, K) credit of each attempt
     """Own reward, plus `alpha` times the progress over the attempt before (Kumar et al. 2024,
     section 5.2). Raises `SettingError` if K < 2."""
-    check(reward.shape[1] >= 2, "attempts", reward.shape[1],
+    attempts = reward.shape[1]
+    check(attempts >= 2, "attempts", attempts,
           "the bonus compares an attempt with the one before it; use at least 2")
     progress = torch.nn.functional.pad(reward.diff(dim=1), (1, 0)) # (B, K), 0 for the first attempt
     return reward + alpha*progress
+
+# %% ../nbs/10_stage2.ipynb #stage2-imports
+from functools import partial
+from inspect import signature
+import torch
+from torch import Tensor
+from .core import check, check_known, check_number
+from .reinforce import LARGEST_WEIGHT, Objective
 
 # %% ../nbs/10_stage2.ipynb #cell-4
 def stage_two(
@@ -75,7 +80,8 @@ def stage_two(
     """Stage II (Eq. 4 with the bonus): every attempt its own reward, each but the first the bonus.
     Raises `SettingError`."""
     check_weights(attempts, alpha=alpha, beta1=beta1)
-    return Objective("stage_two", partial(shaped_reward, alpha=alpha), (beta1,)*attempts)
+    credit = partial(shaped_reward, alpha=alpha)
+    return Objective("stage_two", credit, (beta1,)*attempts)
 
 # %% ../nbs/10_stage2.ipynb #cell-7
 def own(
@@ -137,8 +143,8 @@ def discounted(
     `SettingError`."""
     check_weights(attempts, alpha=alpha, beta1=beta1)
     check_number("gamma", gamma, low=0, high=1)
-    return Objective("discounted", partial(discounted_return, alpha=alpha, gamma=gamma),
-                     (beta1,)*attempts)
+    credit = partial(discounted_return, alpha=alpha, gamma=gamma)
+    return Objective("discounted", credit, (beta1,)*attempts)
 
 def unified(
     alpha:float=10., # weight of the progress bonus
@@ -149,8 +155,9 @@ def unified(
     """Both stages in one: Stage II's credit under Stage I's hold. The paper leaves it as an open
     question. Raises `SettingError`."""
     check_weights(attempts, alpha=alpha, beta1=beta1, beta2=beta2)
-    return Objective("unified", partial(shaped_reward, alpha=alpha),
-                     (beta2,)*(attempts - 1) + (beta1,))
+    credit = partial(shaped_reward, alpha=alpha)
+    held = [beta2]*(attempts - 1)
+    return Objective("unified", credit, beta=(*held, beta1))
 
 # %% ../nbs/10_stage2.ipynb #cell-8
 OBJECTIVES = {f.__name__: f

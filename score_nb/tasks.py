@@ -9,6 +9,7 @@ __all__ = ['WORDINGS', 'WORDING_SHARES', 'LARGEST', 'EQUATIONS', 'TASKS', 'Probl
 import random, re
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import cache
 from .core import check, check_known, named_seed
 
 # %% ../nbs/01_tasks.ipynb #cell-5
@@ -66,8 +67,7 @@ class Task:
         n:int=None, # how many, all if None
         seed:int=0, # which ones, if n is less than all
     )->list: # of Problem
-        """Problems of a split. Raises `SettingError` for an unknown split, or more problems than
-        there are."""
+        "Problems of a split. Raises `SettingError` for an unknown split or more than there are."
         check(split in ("train", "validation", "test"), "split", split,
               "use 'train', 'validation' or 'test'")
         problems = list(self.problems(split))
@@ -85,17 +85,16 @@ WORDINGS = ("Solve {a}x + {b} = {c}.",
             "Find x: {b} more than {a} times x is {c}.")
 WORDING_SHARES = (.45, .35, .20)
 LARGEST = 99 # of c: whole numbers of two digits
-# the whole task
 EQUATIONS = tuple((a, x, b) for a in range(2, 10) for x in range(2, 50) for b in range(1, 50)
                   if a*x + b <= LARGEST)
 
+@cache
 def _draw(*names)->float:
     "A number in [0, 1) that looks random and is always the same for the same names."
     return named_seed(*names) % 10_000 / 10_000
 
 def split_of(a:int, x:int, b:int)->str:
-    """Which split an equation belongs to: 70 % train, 10 % validation, 20 % test, whatever its
-    wording."""
+    "The split of an equation: 70 % train, 10 % validation, 20 % test, whatever its wording."
     u = _draw("split", a, x, b)
     if u < .7: return "train"
     return "validation" if u < .8 else "test"

@@ -22,11 +22,13 @@ def problems_for_step(
     "The problems of a step. Every problem comes once an epoch, each epoch in an order of its own."
     chosen = []
     while len(chosen) < n:
-        epoch, start = divmod(step*n + len(chosen), len(problems))
+        place = step*n + len(chosen) # among the problems of all epochs
+        epoch, start = divmod(place, len(problems))
         generator = named_generator(seed, "epoch", epoch)
-        order = torch.randperm(len(problems), generator=generator).tolist()
+        order = torch.randperm(len(problems), generator=generator)
         missing = n - len(chosen)
-        chosen += [problems[i] for i in order[start:start + missing]]
+        following = order[start:][:missing].tolist()
+        chosen += [problems[i] for i in following]
     return chosen
 
 # %% ../nbs/06_train.ipynb #train-15
@@ -38,20 +40,23 @@ def metrics(
     kl:Tensor, # (B, K) in nats
 )->dict: # a number for each name in the table above, without loss and grad_norm
     "What a step logs: functions of its episodes alone, none of which depends on the clock."
-    K = episodes.attempts
     accuracy = episodes.reward.mean(0).tolist()
     distance = kl.mean(0).tolist()
-    row = {f"acc{k}": a for k, a in enumerate(accuracy, 1)}
-    row |= {f"kl{k}": x for k, x in enumerate(distance, 1)}
+    row = {f"acc{k}": share for k, share in enumerate(accuracy, 1)}
+    row |= {f"kl{k}": nats for k, nats in enumerate(distance, 1)}
+    K = episodes.attempts
     if K > 1:
-        before = map(task.answer, episodes.texts(tokenizer, K - 1))
-        after = map(task.answer, episodes.texts(tokenizer, K))
-        changed = sum(a != b for a, b in zip(before, after))
-        row["delta"] = row[f"acc{K}"] - row["acc1"]
+        row["delta"] = accuracy[-1] - accuracy[0]
+        before = episodes.texts(tokenizer, K - 1)
+        after = episodes.texts(tokenizer, K)
+        changed = 0
+        for earlier, later in zip(before, after):
+            if task.answer(earlier) != task.answer(later):
+                changed += 1
         row["change"] = changed/len(episodes)
-    row["all_equal"] = float(all_equal_share(advantage, episodes.problem))
-    cut_off = episodes.truncated.float().mean()
-    row["truncated"] = cut_off.item()
+    row["all_equal"] = all_equal_share(advantage, episodes.problem)
+    cut_off = episodes.truncated.float()
+    row["truncated"] = cut_off.mean().item()
     return row
 
 # %% ../nbs/57_processes.ipynb #proc-1
