@@ -37,7 +37,8 @@ def shape_of(
 ): # a configuration of transformers
     """A model's configuration: from the table, else from its folder or the hub.
     Raises `SettingError`."""
-    return new_config(**SHAPES[name]) if name in SHAPES else read_config(name)
+    if name in SHAPES: return new_config(**SHAPES[name])
+    return read_config(name)
 
 # %% ../nbs/43_presets.ipynb #cell-8
 GB = 2**30 # as cards are sold
@@ -63,18 +64,21 @@ class ModelSizes:
         config, # of transformers
     ):
         model = empty_model(config)
-        self.config, self.widths = config, widths(config)
-        self.vocabulary, self.layers = config.vocab_size, config.num_hidden_layers
+        self.config = config
+        self.widths = widths(config)
+        self.vocabulary = config.vocab_size
+        self.layers = config.num_hidden_layers
         # of each layer: "sliding_attention" or "full_attention"
-        self.kinds = getattr(config, "layer_types", None) or ["full_attention"]*self.layers
+        kinds = getattr(config, "layer_types", None)
+        self.kinds = kinds or ["full_attention"]*self.layers
         self.eager = model.config._attn_implementation == "eager" # attention keeps every score
         self.capped = bool(getattr(config, "final_logit_softcapping", None))
         self.parameters = sum(weight.numel() for weight in model.parameters())
-        kinds = torch.nn.Linear, Conv1D
+        linear = torch.nn.Linear, Conv1D
         parts = CausalLM(model).body.modules()
-        linear = [part for part in parts if isinstance(part, kinds)]
-        self.matrices = [module.weight.shape for module in linear] # (out, in); GPT-2: (in, out)
-        self.numbers = [module.weight.numel() for module in linear]
+        weights = [part.weight for part in parts if isinstance(part, linear)]
+        self.matrices = [weight.shape for weight in weights] # (out, in); GPT-2: (in, out)
+        self.numbers = [weight.numel() for weight in weights]
     def adapter(self,
         rank:int, # of LoRA
     )->int: # numbers
@@ -145,16 +149,19 @@ class BatchSizes:
     @property
     def prompts(self)->int:
         "Problems that are read at once when sampling begins."
-        return min(self.problems, max(1, self.max_rows//self.siblings))
+        most = max(1, self.max_rows//self.siblings)
+        return min(self.problems, most)
     @property
     def length(self)->int:
         "T: tokens of the longest conversation."
-        return (self.prompt + self.attempts*self.max_new_tokens
-                + (self.attempts - 1)*self.bridge)
+        sampled = self.attempts*self.max_new_tokens
+        between = (self.attempts - 1)*self.bridge
+        return self.prompt + sampled + between
     @property
     def micro_rows(self)->int:
         "Conversations of a micro-batch."
-        return min(max(1, self.tokens//self.length), self.conversations)
+        most = max(1, self.tokens//self.length)
+        return min(most, self.conversations)
     @property
     def micro_tokens(self)->int:
         "N: tokens of a micro-batch."
@@ -172,7 +179,8 @@ def layer_bytes(
     "What one layer needs for a moment while it computes."
     w = model.widths
     scores = 8*w["heads"]*length if model.eager else 0
-    return max(16*w["inner"], scores) + 8*w["state"]
+    widest = max(16*w["inner"], scores)
+    return widest + 8*w["state"]
 
 def cache_bytes(
     model:ModelSizes,
@@ -193,17 +201,22 @@ def sampling_moments(
 )->dict: # moment -> bytes
     "What sampling needs at the moments that can be its peak."
     w, R, T = model.widths, batch.rows, batch.length
-    work, complete = layer_bytes(model, T), cache_bytes(model, T, b)
-    begun = cache_bytes(model, T - batch.max_new_tokens, b) # all but the last attempt
+    work = layer_bytes(model, T)
+    complete = cache_bytes(model, T, b)
+    before_last = T - batch.max_new_tokens
+    begun = cache_bytes(model, before_last, b) # all but the last attempt
     waiting = batch.conversations > R # conversations take the places of finished ones
     copied = 0
     if model.eager and w["heads"] > w["pairs"]: # keys and values of a layer, for every head
         copied = 2*b*T*w["heads"]*w["head"]
-    first = batch.prompt*work + cache_bytes(model, batch.prompt, b)
-    return {"prompts": batch.prompts*first,
-            "correction instructions": R*(batch.bridge*work + begun),
-            "two batches": 2*R*(complete if waiting else begun),
-            "last token": R*(complete + 24*model.vocabulary + copied)}
+    prompt = batch.prompt*work + cache_bytes(model, batch.prompt, b)
+    correction = batch.bridge*work + begun
+    cached = complete if waiting else begun
+    last_token = complete + 24*model.vocabulary + copied
+    return {"prompts": batch.prompts*prompt,
+            "correction instructions": R*correction,
+            "two batches": 2*R*cached,
+            "last token": R*last_token}
 
 def sampling_bytes(
     model:ModelSizes,
@@ -249,6 +262,7 @@ def kept(
     mlp = (3*b + 4)*I
     return norms + inputs + attention + mlp
 
+# %% ../nbs/43_presets.ipynb #updating
 def updating_bytes(
     model:ModelSizes,
     batch:BatchSizes,
@@ -264,17 +278,19 @@ def updating_bytes(
         return kept(model.config, T, kind, rank, b, model.eager)
     layers = list(map(of_kind, model.kinds)) # bytes per token
     of_layers = model.layers*d*b if recompute else sum(layers)
-    after_layers = N*d*(4 + b) + 3*n*d*b
+    last_states = N*d*(4 + b)
+    sampled_states = 3*n*d*b
     work = layer_bytes(model, T)
     if recompute: # a layer is computed once more, and its gradients
         scores = 8*w["heads"]*T if model.eager else 0
         moment = max(8*w["inner"], scores) + 8*d
         work = max(work, max(layers) + moment)
-    chunk_tokens = min(n, max(1, 2**24//V))
+    most_tokens = max(1, 2**24//V)
+    chunk_tokens = min(n, most_tokens)
     arrays = 5 if model.capped else 3
     chunk = arrays*4*V*chunk_tokens
     return {"gradients": 4*model.adapter(rank),
-            "activations kept": N*of_layers + after_layers,
+            "activations kept": N*of_layers + last_states + sampled_states,
             "a chunk's logits, or one layer at work": max(chunk, N*work)}
 
 # %% ../nbs/43_presets.ipynb #cell-9
@@ -350,7 +366,8 @@ def memory_plan(
     remedy = (f"the model is {c.hidden_size:,} wide, and a higher rank says nothing more; "
               "use at most that")
     check(rank <= c.hidden_size, "rank", rank, remedy)
-    b, cpu = dtype.itemsize, torch.device(device).type == "cpu"
+    b = dtype.itemsize
+    cpu = torch.device(device).type == "cpu"
     model = sizes_of(name) if name in SHAPES else ModelSizes(c)
     batch = BatchSizes(problems, samples*branch, attempts, max_new_tokens, max_rows, tokens,
                        prompt, bridge)
@@ -359,7 +376,8 @@ def memory_plan(
     computing = f"computing in {str(dtype)[6:]} on {device}"
     note = f"{rows}, micro-batches of {batch.micro_tokens:,}, {four_bit}{computing}"
     always = always_bytes(model, rank, b, load_in_4bit, adam_8bit, cpu)
-    sampling = sampling_bytes(model, batch, b, merge=b == 4 and not load_in_4bit)
+    merge = b == 4 and not load_in_4bit
+    sampling = sampling_bytes(model, batch, b, merge)
     updating = updating_bytes(model, batch, rank, b, recompute)
     return Plan(always, sampling, updating, note)
 
@@ -420,7 +438,8 @@ def get_preset(name:str)->Preset:
 def card_gb()->float: # None without CUDA
     "Memory of this machine's GPU in GB."
     if not torch.cuda.is_available(): return None
-    return torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory/GB
+    current = torch.cuda.current_device()
+    return torch.cuda.get_device_properties(current).total_memory/GB
 
 def nearest_preset(
     gpu_gb:float, # the card's memory
