@@ -78,7 +78,7 @@ def collapses(
 
 # %% ../nbs/21_replication.ipynb #claims-code
 CLAIMS = (
-    gain("base", "Table 2", "Asked to look again, a base model does not get better", -1),
+    gain("base", "Table 2", "Asked again, a base model does not get better", -1),
     gain("star", "Table 1", "STaR on D does not teach correction", -1),
     ahead("score", "star", "Table 1", "SCoRe ends above STaR on D"),
     ahead("score", "pair", "Table 1", "SCoRe ends above Pair-SFT on D"),
