@@ -211,7 +211,8 @@ def chance_of_check(
     episodes:Episodes, # n of `first_tokens`
 )->Tensor: # (n,) probabilities
     "How likely each of these second attempts was to begin with a check."
-    logps, _ = token_logps(policy, episodes.ids, episodes.turn)
+    with policy.alone(): # no KL is wanted
+        logps, _ = token_logps(policy, episodes.ids, episodes.turn)
     chosen = episodes.turn > 0
     logp_of_check = (logps*chosen).sum(1)
     return logp_of_check.exp()
