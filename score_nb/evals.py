@@ -72,7 +72,7 @@ def pairs_of(
 
 def accuracy_report(
     reward:Tensor, # (n, K) grade of each attempt, 0 or 1
-)->dict: # "n" -> n, every other name -> Interval; all are shares of ALL problems
+)->dict: # "n" -> n, every other name -> Interval, a share of ALL problems
     "Acc@tk of each attempt; Δ, i→c, c→i of each pair. Raises `SettingError` for partial grades."
     reward = torch.as_tensor(reward)
     check_grades(reward)
