@@ -283,11 +283,13 @@ def two_rows(model:CausalLM)->list: # of (1, n) ids
 
 def plainly(model:CausalLM, rows:list)->list:
     "Logits by the model's own forward pass, a row at a time."
-    return [model.lm(input_ids=row, use_cache=False).logits[0].float() for row in rows]
+    outputs = [model.lm(input_ids=row, use_cache=False) for row in rows]
+    return [output.logits[0].float() for output in outputs]
 
 def padded(rows:list)->Tensor: # (2, T)
     "Two rows of ids, the shorter one padded on the right."
-    return torch.nn.utils.rnn.pad_sequence([row[0] for row in rows], batch_first=True)
+    flat = [row[0] for row in rows]
+    return torch.nn.utils.rnn.pad_sequence(flat, batch_first=True)
 
 def in_a_batch(model:CausalLM, rows:list)->list:
     "Logits as the update computes them: one batch, padded on the right, no cache."
@@ -299,16 +301,17 @@ def in_a_batch(model:CausalLM, rows:list)->list:
 def in_pieces(model:CausalLM, rows:list)->list:
     "Logits as a rollout computes them: in pieces, through a cache that rows share."
     ids, cache = padded(rows), PositionKVCache()
-    device, logits = ids.device, ([], [])
-    seen = torch.zeros(2, dtype=torch.long, device=device)
+    seen = torch.zeros(2, dtype=torch.long, device=ids.device)
+    logits = [], []
     for piece in PIECES:
-        ahead = torch.arange(max(piece), device=device)
+        ahead = torch.arange(max(piece), device=ids.device)
         positions = seen[:, None] + ahead
         text = ids.gather(1, positions)
         hidden = forward_cached(model, text, positions, cache, model.body)
         for row, n in enumerate(piece):
-            logits[row].append(logits_of(model, hidden[row, :n]))
-        seen = seen + torch.tensor(piece, device=device)
+            read = hidden[row, :n]
+            logits[row].append(logits_of(model, read))
+        seen = seen + seen.new_tensor(piece)
     return [torch.cat(parts) for parts in logits]
 
 # %% ../nbs/51_cache.ipynb #9b6d314d

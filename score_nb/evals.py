@@ -122,10 +122,10 @@ def check_grades(
     check(is_table, "reward", tuple(reward.shape), remedy)
     check(len(reward) > 0, "problems", [], "give at least one problem")
     is_grade = (reward == 0) | (reward == 1)
-    others = reward[~is_grade]
-    first = [round(x, 6) for x in others[:1].tolist()]
+    others = reward[~is_grade].tolist()
+    first = [round(x, 6) for x in others[:1]]
     remedy = "an accuracy counts right attempts: grades are 0 or 1, without credit for format"
-    check(len(others) == 0, "reward", first, remedy)
+    check(not others, "reward", first, remedy)
 
 # %% ../nbs/54_reports.ipynb #rep-4
 class Picture(Figure):
@@ -163,11 +163,13 @@ def levenshtein(
     for i, c in enumerate(a):
         where[c] = where.get(c, 0) | 1 << i
     # bit i: the column rises or falls from row i to i + 1
-    up, down, distance = mask, 0, len(a)
+    up, down = mask, 0
+    distance = len(a)
     for c in b:
         same = where.get(c, 0)
         # bit i: the step along the diagonal costs nothing
-        diagonal = (((same & up) + up) ^ up) | same | down
+        carried = (same & up) + up
+        diagonal = (carried ^ up) | same | down
         # bit i: the step to the right rises or falls in row i
         right_up = down | ~(diagonal | up)
         right_down = up & diagonal
@@ -192,11 +194,13 @@ def mean_interval(
 )->Interval:
     """The mean of numbers in [0, 1], plus and minus 1.96 standard errors. One number says nothing
     of the spread, and its interval is all of [0, 1]."""
-    mean, n, half = fmean(values), len(values), 1.
-    if n > 1:
-        standard_error = stdev(values)/math.sqrt(n)
+    mean = fmean(values)
+    half = 1.
+    if len(values) > 1:
+        standard_error = stdev(values)/math.sqrt(len(values))
         half = min(1., Z*standard_error)
-    low, high = max(0., mean - half), min(1., mean + half)
+    low = max(0., mean - half)
+    high = min(1., mean + half)
     return Interval(mean, low, high)
 
 # %% ../nbs/54_reports.ipynb #rep-13
@@ -205,7 +209,8 @@ def percent(
     sign:str="", # "+" to write a plus too
 )->str:
     "A share as a percentage with one decimal and a real minus, the way tables and figures show it."
-    return f"{100*share:{sign}.1f}".replace("-", "−")
+    number = f"{100*share:{sign}.1f}"
+    return number.replace("-", "−")
 
 # %% ../nbs/54_reports.ipynb #rep-15
 class AlignedTable:
@@ -225,8 +230,7 @@ class AlignedTable:
         return widths
 
     def _blocks(self, width):
-        """Columns side by side that fit in a width: lists of positions, each beginning with the
-        first."""
+        "Positions of columns that fit side by side, block by block; each begins with the first."
         need, blocks = self._widths(), [[0]]
         for j in range(1, len(need)):
             block = blocks[-1]
@@ -239,10 +243,11 @@ class AlignedTable:
 
     def _aligned(self, columns):
         "Some columns as lines of text: the first one to the left, the others to the right."
-        need, lines = self._widths(), []
+        need = self._widths()
         def padded(j, cell):
             width = need[j]
             return cell.rjust(width) if j else cell.ljust(width)
+        lines = []
         for row in [self.head, *self.rows]:
             cells = [row[j].split("\n") for j in columns]
             for line in zip_longest(*cells, fillvalue=""):
@@ -252,18 +257,18 @@ class AlignedTable:
         gaps = 2*(len(columns) - 1)
         rule = "─"*(letters + gaps)
         height = 1 + max(cell.count("\n") for cell in self.head)
-        return "\n".join([*lines[:height], rule, *lines[height:]])
+        lines.insert(height, rule)
+        return "\n".join(lines)
 
     def text(self,
         width:int=None, # letters of a line; None: as many as it takes
     )->str:
         "Aligned text. Columns that do not fit follow below, beside the first one again."
-        blocks = [self._aligned(columns) for columns in self._blocks(width)]
+        blocks = map(self._aligned, self._blocks(width))
         text = "\n\n".join(blocks)
         if not self.note: return text
         note = fill(self.note, width) if width else self.note
         return f"{text}\n{note}"
-
     def __str__(self):
         return self.text()
     __repr__ = __str__
@@ -275,9 +280,11 @@ class Table(AlignedTable):
     def markdown(self)->str:
         "For a README."
         def line(cells):
-            return "| " + " | ".join(c.replace("\n", "<br>") for c in cells) + " |"
+            one_line = [cell.replace("\n", "<br>") for cell in cells]
+            return "| " + " | ".join(one_line) + " |"
         rule = "|---" + "|--:"*(len(self.head) - 1) + "|"
-        lines = [line(self.head), rule, *map(line, self.rows)]
+        lines = [line(self.head), rule]
+        lines += map(line, self.rows)
         if self.note:
             lines.append(f"\n{self.note}")
         return "\n".join(lines)
@@ -285,18 +292,22 @@ class Table(AlignedTable):
     def _cell_html(self, tag, text, j):
         "One cell in column j: text to the left in the first one, to the right in others."
         first, *more = map(escape, text.split("\n"))
-        small = "".join(f'<br><span style="opacity:.6;font-size:85%">{m}</span>' for m in more)
-        css = (f'text-align:{"right" if j else "left"};padding:3px '
-               f'10px;vertical-align:top;white-space:nowrap')
-        return f'<{tag} style="{css}">{first}{small}</{tag}>'
+        small = '<br><span style="opacity:.6;font-size:85%">{}</span>'
+        more = "".join(map(small.format, more))
+        side = "right" if j else "left"
+        css = f"text-align:{side};padding:3px 10px;vertical-align:top;white-space:nowrap"
+        return f'<{tag} style="{css}">{first}{more}</{tag}>'
 
     def _repr_html_(self):
         def row(tag, cells):
             each = [self._cell_html(tag, text, j) for j, text in enumerate(cells)]
             return f'<tr>{"".join(each)}</tr>'
-        css = "opacity:.7;font-size:85%;padding:3px 10px"
-        note = f'<div style="{css}">{escape(self.note)}</div>' if self.note else ""
-        head, body = row("th", self.head), "".join(row("td", r) for r in self.rows)
+        note = ""
+        if self.note:
+            css = "opacity:.7;font-size:85%;padding:3px 10px"
+            note = f'<div style="{css}">{escape(self.note)}</div>'
+        head = row("th", self.head)
+        body = "".join(row("td", cells) for cells in self.rows)
         return (f'<div style="overflow-x:auto"><table style="border-collapse:collapse">'
                 f'<thead>{head}</thead><tbody>{body}</tbody></table>{note}</div>')
 
@@ -304,9 +315,11 @@ class Table(AlignedTable):
 def _number(name, x):
     "A metric as text: percent with one decimal, Δ with its sign, an edit ratio as it is."
     if name.startswith("edit"): return f"{x:.3f}"
-    return percent(x, sign="+" if name.startswith("Δ") else "")
+    sign = "+" if name.startswith("Δ") else ""
+    return percent(x, sign)
 def _range(name, x):
-    return f"{_number(name, x.low)}…{_number(name, x.high)}"
+    low, high = (_number(name, end) for end in (x.low, x.high))
+    return f"{low}…{high}"
 
 # %% ../nbs/54_reports.ipynb #rep-18
 def told_by_id(
@@ -314,8 +327,8 @@ def told_by_id(
 )->dict: # level, question, reference; {} unless it is a first attempt at an embedded problem
     "What the id of a row's problem says already."
     id = row.get("problem")
-    if row.get("attempt") != 1 or not isinstance(id, str): return {}
-    problem = equation_of(id)
+    if row.get("attempt") != 1: return {}
+    problem = equation_of(id) if isinstance(id, str) else None
     if not problem: return {}
     return dict(level=problem.level, question=problem.question, reference=problem.answer)
 
@@ -324,9 +337,11 @@ def without_told(
 )->dict: # what a stored run holds of it
     "The row without what its problem's id tells; as it is if it says anything else."
     told = told_by_id(row)
-    same = {key: value for key, value in row.items() if key in told}
-    if same != told: return row
-    return {key: value for key, value in row.items() if key not in told}
+    same, others = {}, {}
+    for key, value in row.items():
+        part = same if key in told else others
+        part[key] = value
+    return others if same == told else row
 
 def with_told(
     row:dict, # of evals.jsonl, or of a stored run
@@ -347,17 +362,19 @@ def check_row(
     row:dict, # of evals.jsonl, whole
 ):
     "Raise `SettingError`, naming the row, unless it has what it needs, of the right kinds."
+    def refuse(what, value, remedy):
+        raise SettingError(f"row {i}{what}", value, f"{remedy}; evaluate again")
     needed = ("problem", "attempt", "text", "answer", "reward")
     if row.get("attempt") == 1:
         needed += ("level", "question", "reference")
     missing = ", ".join(key for key in needed if key not in row)
     if missing:
-        raise SettingError(f"row {i}", str(row)[:60], f"has no {missing}; evaluate again")
+        refuse("", str(row)[:60], f"has no {missing}")
     for key, kind in FIELDS.items():
         if key not in row or isinstance(row[key], kind): continue
-        raise SettingError(f"row {i}, {key}", row[key], "is of the wrong kind; evaluate again")
-    if row["reward"] in (0, 1): return
-    raise SettingError(f"row {i}, reward", row["reward"], "must be 0 or 1; evaluate again")
+        refuse(f", {key}", row[key], "is of the wrong kind")
+    if row["reward"] not in (0, 1):
+        refuse(", reward", row["reward"], "must be 0 or 1")
 
 # %% ../nbs/54_reports.ipynb #6c446506
 def by_problem(
@@ -397,10 +414,13 @@ class Answers:
         return len(self.problem)
     def __getitem__(self, rows):
         "The same of these problems (a list of positions)."
+        positions = torch.as_tensor(rows, dtype=torch.long)
         def take(column):
-            if isinstance(column, Tensor): return column[torch.as_tensor(rows, dtype=torch.long)]
+            if isinstance(column, Tensor): return column[positions]
             return [column[i] for i in rows]
-        columns = {name: take(getattr(self, name)) for name in self.__dataclass_fields__}
+        columns = {}
+        for name in self.__dataclass_fields__:
+            columns[name] = take(getattr(self, name))
         return type(self)(**columns)
     @property
     def attempts(self)->int:
@@ -449,7 +469,7 @@ class Measures(Answers):
         "{(j, k): (n,) edit ratios between attempts j and k}."
         ratios = {}
         for j, k in pairs_of(self.attempts):
-            of_pair = [edit_ratio(texts[j - 1], texts[k - 1]) for texts in self.text]
+            of_pair = [edit_ratio(row[j - 1], row[k - 1]) for row in self.text]
             ratios[j, k] = torch.tensor(of_pair)
         return ratios
     @cached_property
@@ -457,7 +477,7 @@ class Measures(Answers):
         "{(j, k): (n,) bool, the stated answers of attempts j and k differ}."
         changed = {}
         for j, k in pairs_of(self.attempts):
-            differ = [answers[j - 1] != answers[k - 1] for answers in self.answer]
+            differ = [row[j - 1] != row[k - 1] for row in self.answer]
             changed[j, k] = torch.tensor(differ)
         return changed
     @cached_property
@@ -466,14 +486,20 @@ class Measures(Answers):
         'i' if there is only one)."""
         columns = [0, self.attempts - 1] if self.attempts > 1 else [0]
         is_right = self.reward[:, columns].bool()
-        letters = [["c" if right else "i" for right in row] for row in is_right.tolist()]
-        return ["→".join(row) for row in letters]
+        found = []
+        for row in is_right.tolist():
+            letters = ["c" if right else "i" for right in row]
+            found.append("→".join(letters))
+        return found
     def by_level(self)->dict:
         "{level: report on its problems}, the easiest first."
         positions = {}
         for i, level in enumerate(self.level):
             positions.setdefault(level, []).append(i)
-        return {f"level {level}": self[positions[level]] for level in sorted(positions)}
+        reports = {}
+        for level, chosen in sorted(positions.items()):
+            reports[f"level {level}"] = self[chosen]
+        return reports
 
 # %% ../nbs/54_reports.ipynb #174f8ac7
 class Report(Measures):
@@ -484,9 +510,11 @@ class Report(Measures):
         intervals, n = dict(self.accuracy), len(self)
         del intervals["n"]
         for j, k in pairs_of(self.attempts):
-            ratios, changed = self.edit_ratios[j, k].tolist(), int(self.changed[j, k].sum())
-            intervals[f"edit ratio(t{j},t{k})"] = mean_interval(ratios)
-            intervals[f"answer change(t{j},t{k})"] = wilson(changed, n)
+            pair = f"(t{j},t{k})"
+            ratios = self.edit_ratios[j, k].tolist()
+            changed = int(self.changed[j, k].sum())
+            intervals["edit ratio" + pair] = mean_interval(ratios)
+            intervals["answer change" + pair] = wilson(changed, n)
         truncated = int(self.truncated.any(1).sum())
         intervals["truncated"] = wilson(truncated, n)
         out = {"n": self.accuracy["n"]}
@@ -496,8 +524,10 @@ class Report(Measures):
         return out
 
     def _table(self):
-        rows = [[name, _number(name, x.value), _range(name, x)]
-                for name, x in self.summary().items() if name != "n"]
+        rows = []
+        for name, x in self.summary().items():
+            if name != "n":
+                rows.append([name, _number(name, x.value), _range(name, x)])
         note = (f"{len(self)} problems, attempts each: {self.attempts}; percent of all problems, "
                 f"edit ratio from 0 to 1")
         return Table(["", "", "95 % interval"], rows, note)
@@ -514,13 +544,19 @@ def _rows_of_attempt(policy, task, problems, episodes, k, begun):
     answers = map(task.answer, episodes.texts(policy.tokenizer, k)) # of what was sampled and graded
     ids = episodes.attempt_ids(k)
     sampled = policy.tokenizer.batch_decode(ids, skip_special_tokens=True)
-    grades, cut_off = episodes.reward[:, k - 1].tolist(), episodes.truncated[:, k - 1].tolist()
+    grades = episodes.reward[:, k - 1].tolist()
+    cut_off = episodes.truncated[:, k - 1].tolist()
     for problem, text, answer, grade, cut in zip(problems, sampled, answers, grades, cut_off):
-        # a reader also wants to see how it was made to begin
-        text = (begun + text).strip()
-        rows.append(dict(problem=problem.id, attempt=k, level=problem.level,
-                         question=problem.question, reference=problem.answer, text=text,
-                         answer=answer, reward=int(grade), truncated=cut))
+        rows.append(dict(
+            problem=problem.id,
+            attempt=k,
+            level=problem.level,
+            question=problem.question,
+            reference=problem.answer,
+            text=(begun + text).strip(), # a reader also wants to see how it was made to begin
+            answer=answer,
+            reward=int(grade),
+            truncated=cut))
     return rows
 
 def evaluate(
@@ -539,20 +575,23 @@ def evaluate(
     """Attempt every problem K times and report. Raises `SettingError` for an empty list of problems
     or a setting out of range."""
     check(len(problems) > 0, "problems", problems, "give at least one problem")
-    check(isinstance(max_rows, int) and max_rows >= 1, "max_rows", max_rows,
-          "give a whole number of at least 1")
+    possible = isinstance(max_rows, int) and max_rows >= 1
+    check(possible, "max_rows", max_rows, "give a whole number of at least 1")
     rows, begin = [], begin or {}
     known = all(k in range(1, attempts + 1) for k in begin)
     check(known, "begin", begin, f"its keys are attempts, 1 to {attempts}")
     check_length(policy, task, problems, attempts, max_new_tokens)
+    settings = dict(temperature=temperature, max_new_tokens=max_new_tokens, begin=begin)
     bar = tqdm(total=len(problems), desc=label, delay=2, disable=not progress, unit=" problems")
     for i in range(0, len(problems), max_rows):
         part = problems[i:i + max_rows]
-        episodes = rollout(policy, task, part, attempts, temperature=temperature,
-                           max_new_tokens=max_new_tokens, seed=named_seed(seed, "evaluate", i),
-                           begin=begin, max_rows=max_rows)
-        each = [_rows_of_attempt(policy, task, part, episodes, k, begin.get(k, ""))
-                for k in range(1, attempts + 1)]
+        seed_of_part = named_seed(seed, "evaluate", i)
+        episodes = rollout(policy, task, part, attempts, seed=seed_of_part, max_rows=max_rows,
+                           **settings)
+        each = []
+        for k in range(1, attempts + 1):
+            begun = begin.get(k, "")
+            each.append(_rows_of_attempt(policy, task, part, episodes, k, begun))
         for rows_of_problem in zip(*each):
             rows += rows_of_problem
         bar.update(len(part))
@@ -566,23 +605,25 @@ def _seeds(x):
     check(len(seeds) > 0, "reports", x, "give a report, or a list with at least one")
     def summary(report):
         numbers = dict(report) if isinstance(report, dict) else report.summary()
-        n = numbers.pop("n")
-        intervals = {name: Interval(*values) for name, values in numbers.items()}
-        return {"n": n} | intervals
+        pooled = {"n": numbers.pop("n")}
+        for name, values in numbers.items():
+            pooled[name] = Interval(*values)
+        return pooled
     return list(map(summary, seeds))
 
 def _pool(x):
     "One summary of it: as it is, or mean, smallest and largest over seeds."
     each = _seeds(x)
     if len(each) == 1: return each[0]
-    sizes = {s["n"] for s in each}
+    sizes = {summary["n"] for summary in each}
     check(len(sizes) == 1, "n", sorted(sizes),
           "the seeds of one policy must be evaluated on equally many problems")
-    pooled = {"n": each[0]["n"]}
-    for k in each[0]:
-        if k == "n" or not all(k in s for s in each): continue
-        values = [s[k].value for s in each]
-        pooled[k] = Interval(fmean(values), min(values), max(values))
+    first = each[0]
+    pooled = {"n": first["n"]}
+    for key in first:
+        if key == "n" or not all(key in summary for summary in each): continue
+        values = [summary[key].value for summary in each]
+        pooled[key] = Interval(fmean(values), min(values), max(values))
     return pooled
 
 def _attempts(s):
@@ -614,7 +655,8 @@ def table(
     def cell(summary, key):
         if key not in summary: return "–"
         interval = summary[key]
-        return f"{_number(key, interval.value)}\n{_range(key, interval)}"
+        number = _number(key, interval.value)
+        return f"{number}\n{_range(key, interval)}"
     rows = []
     for name, summary in pooled.items():
         n, size = seeds[name], str(summary["n"])
@@ -641,8 +683,9 @@ def compare(
           "compare reports on the same problems, in the same order")
     most = min(before.attempts, after.attempts)
     check(1 <= attempt <= most, "attempt", attempt, "give one that both reports have")
-    was_right = before.reward[:, attempt - 1].bool()
-    is_right = after.reward[:, attempt - 1].bool()
+    column = attempt - 1
+    was_right = before.reward[:, column].bool()
+    is_right = after.reward[:, column].bool()
     gained = int((is_right & ~was_right).sum())
     lost = int((was_right & ~is_right).sum())
     return paired_interval(gained, lost, len(is_right))
@@ -662,7 +705,8 @@ def safe(
     text, # anything
 )->str: # for HTML
     "Text as a page may show it: no markup, no control or direction sign, no half of a letter."
-    return escape(UNSEEN.sub("\ufffd", str(text)))
+    text = UNSEEN.sub("\ufffd", str(text))
+    return escape(text)
 
 def pick_episodes(
     report:Report,
@@ -676,7 +720,8 @@ def pick_episodes(
     for i, transition in enumerate(report.transitions):
         if transition in where:
             where[transition].append(i)
-    room, found = dict.fromkeys(where, 0), sum(map(len, where.values()))
+    room = dict.fromkeys(where, 0)
+    found = sum(map(len, where.values()))
     for _ in range(min(n, found)):
         not_full = [k for k in where if room[k] < len(where[k])]
         emptiest = min(not_full, key=room.get)
@@ -702,22 +747,27 @@ def _attempt_html(report, i, k):
 
 def _episodes_html(report, rows, style=True):
     "Head and body of a table with a row an episode."
+    attempts = range(report.attempts)
     css = ' style="text-align:left;vertical-align:top;padding:4px 10px"' if style else ""
-    names = ["", "level", "problem", *(f"attempt&nbsp;{k + 1}" for k in range(report.attempts)),
-             "answer"]
+    headings = [f"attempt&nbsp;{k + 1}" for k in attempts]
+    names = ["", "level", "problem", *headings, "answer"]
     def line(tag, cells):
-        return "".join(f'<{tag}{css} data-name="{name}">{c}</{tag}>'
-                       for name, c in zip(names, cells))
+        parts = []
+        for name, cell in zip(names, cells):
+            parts.append(f'<{tag}{css} data-name="{name}">{cell}</{tag}>')
+        return "".join(parts)
     def row(i):
         kind = report.transitions[i]
-        question = f'<span style="white-space:pre-wrap">{safe(report.question[i])}</span>'
+        question = safe(report.question[i])
+        said = [_attempt_html(report, i, k) for k in attempts]
         cells = [f'<span title="{KINDS[kind]}" style="white-space:nowrap">{kind}</span>',
-                 report.level[i] or "–", question,
-                 *(_attempt_html(report, i, k) for k in range(report.attempts)),
+                 report.level[i] or "–",
+                 f'<span style="white-space:pre-wrap">{question}</span>',
+                 *said,
                  safe(report.reference[i])]
         return f'<tr data-kind="{kind}">{line("td", cells)}</tr>'
-    return (f"<thead><tr>{line('th', names)}</tr></thead><tbody>" + "\n".join(map(row, rows))
-            + "</tbody>")
+    body = "\n".join(map(row, rows))
+    return f"<thead><tr>{line('th', names)}</tr></thead><tbody>{body}</tbody>"
 
 def episode_table(
     report:Report,
@@ -812,9 +862,15 @@ def episodes_html(
     named = table({"": report})
     rows = [cells for _, *cells in named.rows] # without the column of names
     numbers = Table(named.head[1:], rows, named.note)
-    episodes = _episodes_html(report, range(len(report)), style=False)
-    return Html(_PAGE.format(title=escape(title), table=numbers._repr_html_(), buttons=buttons,
-                             episodes=episodes, style=_STYLE, script=_SCRIPT))
+    every = range(len(report))
+    page = _PAGE.format(
+        title=escape(title),
+        table=numbers._repr_html_(),
+        buttons=buttons,
+        episodes=_episodes_html(report, every, style=False),
+        style=_STYLE,
+        script=_SCRIPT)
+    return Html(page)
 
 # %% ../nbs/54_reports.ipynb #rep-45
 GREY, BLUE, GREEN, LOSS = "#888888", "tab:blue", "tab:green", "#d55e00"
@@ -824,7 +880,8 @@ def attempt_color(k:int)->str:
     first = GREY, BLUE, GREEN
     if k <= len(first): return first[k - 1]
     lighter = min(k - 4, 8)
-    red, green = .45 + .05*lighter, .3 + .06*lighter
+    red = .45 + .05*lighter
+    green = .3 + .06*lighter
     return (red, green, .75)
 
 def attempt_marker(k:int)->str:
@@ -843,7 +900,8 @@ def _percent(ax, which="y", low=0, high=100):
 
 def _dot(ax, at, v, color, seeds=(), across=False, **style):
     "An `Interval` at a position, upright or across, with its seeds as small dots."
-    below, above = v.value - v.low, v.high - v.value
+    below = v.value - v.low
+    above = v.high - v.value
     bars = [[below], [above]]
     style = dict(fmt="o", ms=6, color=color, capsize=3, zorder=3) | style
     if across:
@@ -857,9 +915,18 @@ def _dot(ax, at, v, color, seeds=(), across=False, **style):
 def _each_seed(x, key):
     "A metric of every seed, [] if there is only one."
     each = _seeds(x)
-    return [s[key].value for s in each] if len(each) > 1 else []
+    if len(each) == 1: return []
+    return [summary[key].value for summary in each]
 
 # %% ../nbs/54_reports.ipynb #db3a5121
+def _attempt_dots(ax, y, x, summary, most):
+    "A policy's accuracies, one below the other, where the others have up to `most` attempts."
+    for k in range(1, _attempts(summary) + 1):
+        key = f"Acc@t{k}"
+        aside = (k - .5)/most - .5
+        style = dict(across=True, fmt=attempt_marker(k))
+        _dot(ax, y + .5*aside, summary[key], attempt_color(k), _each_seed(x, key), **style)
+
 def plot_attempts(
     reports:dict, # name -> Report, its summary, or a list of these (seeds)
 )->Picture:
@@ -871,14 +938,11 @@ def plot_attempts(
     fig, ax = _panels(5, height)
     _percent(ax, "x")
     for i, (name, summary) in enumerate(pooled.items()):
+        _attempt_dots(ax, i, reports[name], summary, most)
+        if name != "base" or n == 1: continue
         for k in range(1, _attempts(summary) + 1):
-            accuracy, color = summary[f"Acc@t{k}"], attempt_color(k)
-            seeds = _each_seed(reports[name], f"Acc@t{k}")
-            aside = (k - .5)/most - .5 # the attempts of a policy, one below the other
-            at = i + .5*aside
-            _dot(ax, at, accuracy, color, seeds, across=True, fmt=attempt_marker(k))
-            if name == "base" and n > 1:
-                ax.axvline(accuracy.value, color=color, ls="--", lw=.9, zorder=0)
+            accuracy = summary[f"Acc@t{k}"].value
+            ax.axvline(accuracy, color=attempt_color(k), ls="--", lw=.9, zorder=0)
     for k in range(1, most + 1):
         ax.plot([], [], attempt_marker(k), color=attempt_color(k), label=f"attempt {k}")
     ax.set_yticks(range(n), list(pooled))
@@ -891,17 +955,21 @@ def plot_attempts(
 def _transitions(ax, i, s):
     "One policy's bars, with their intervals, and Δ; returns (lowest, highest) that is drawn."
     pair = f"(t1,t{_attempts(s)})"
-    mended, spoilt, delta = s["i→c" + pair], s["c→i" + pair], s["Δ" + pair]
+    mended = s["i→c" + pair]
+    spoilt = s["c→i" + pair]
+    delta = s["Δ" + pair]
     down = Interval(-spoilt.value, -spoilt.high, -spoilt.low)
     def label(text):
         "The text once, for the legend."
         return text if i == 0 else None
-    ax.bar(i, mended.value, .55, color=BLUE, alpha=.75, label=label("i→c, mended"))
-    ax.bar(i, down.value, .55, color=LOSS, alpha=.75, label=label("c→i, spoilt"))
+    bars = (mended, BLUE, "i→c, mended"), (down, LOSS, "c→i, spoilt")
+    for interval, color, text in bars:
+        ax.bar(i, interval.value, .55, color=color, alpha=.75, label=label(text))
     for interval in (mended, down):
         _dot(ax, i - .14, interval, "#333333", fmt="none", elinewidth=1, capsize=2)
     _dot(ax, i + .14, delta, "black", fmt="D", ms=5, label=label("Δ"))
-    lowest, highest = min(down.low, delta.low), max(mended.high, delta.high)
+    lowest = min(down.low, delta.low)
+    highest = max(mended.high, delta.high)
     return lowest, highest
 
 def plot_transitions(
@@ -909,8 +977,11 @@ def plot_transitions(
 )->Picture:
     """What the last attempt mended (up) and spoilt (down), as shares of all problems with 95 %
     intervals, and Δ, their sum."""
-    pooled = {name: _pool(x) for name, x in reports.items()}
-    pooled = {name: s for name, s in pooled.items() if _attempts(s) > 1}
+    pooled = {}
+    for name, x in reports.items():
+        summary = _pool(x)
+        if _attempts(summary) > 1:
+            pooled[name] = summary
     n = len(pooled)
     check(n > 0, "reports", list(reports), "give at least one with two attempts")
     width = max(5, .9*n + 1.5)
@@ -944,6 +1015,15 @@ def _ratio_shares(ratios):
 _COLORS = "black", BLUE, LOSS, "tab:purple", "tab:olive", "tab:cyan", "tab:brown", "tab:pink"
 _DASHES = "-", "-", "-.", ":", (0, (5, 1)), (0, (1, 1)), (0, (3, 1, 1, 1)), (0, (5, 5))
 
+def _all_ratios(name, x, attempts):
+    "The edit ratios of a report, or of all in a list."
+    each = x if isinstance(x, (list, tuple)) else [x]
+    have_texts = all(isinstance(report, Report) for report in each)
+    remedy = "edit ratios need texts; give a Report, not its summary"
+    check(have_texts, "reports", name, remedy)
+    ratios = [report.edit_ratios[attempts] for report in each]
+    return torch.cat(ratios).double()
+
 def plot_edit_ratios(
     reports:dict, # name -> Report or list of reports (texts are needed, a summary has none)
     attempts:tuple=(1, 2), # which two
@@ -951,13 +1031,10 @@ def plot_edit_ratios(
     """How different the two attempts are: a histogram of edit ratios, unchanged attempts in a bar
     of their own at 0."""
     fig, ax = _panels()
-    tallest, styles = 0., itertools.cycle(zip(_COLORS, _DASHES))
+    tallest = 0.
+    styles = itertools.cycle(zip(_COLORS, _DASHES))
     for (name, x), (color, dash) in zip(reports.items(), styles):
-        each = x if isinstance(x, (list, tuple)) else [x]
-        have_texts = all(isinstance(report, Report) for report in each)
-        remedy = "edit ratios need texts; give a Report, not its summary"
-        check(have_texts, "reports", name, remedy)
-        ratios = torch.cat([report.edit_ratios[attempts] for report in each]).double()
+        ratios = _all_ratios(name, x, attempts)
         same, bars = _ratio_shares(ratios)
         style = dict(color=color, ls="--" if name == "base" else dash, lw=1.5)
         ax.stairs([same], [-.05, 0], **style, fill=False, baseline=0)
@@ -976,17 +1053,19 @@ def plot_edit_ratios(
 def _runs(x):
     "A list of runs (lists of rows by step) from one run or several."
     runs = [x] if x and isinstance(x[0], dict) else list(x)
-    check(len(runs) > 0 and all(len(r) > 0 for r in runs), "metrics", len(runs),
-          "there are no rows; train at least one step")
+    complete = len(runs) > 0 and all(map(len, runs))
+    check(complete, "metrics", len(runs), "there are no rows; train at least one step")
     return runs
 
 def _logged_attempts(runs):
     "Numbers of the attempts whose accuracy was logged."
-    return sorted(int(key[3:]) for key in runs[0][0] if re.fullmatch(r"acc\d+", key))
+    keys = [key for key in runs[0][0] if re.fullmatch(r"acc\d+", key)]
+    return sorted(int(key.removeprefix("acc")) for key in keys)
 
 def _smoothed(values, smooth):
     "Each value averaged with its neighbours, `smooth` of them together."
-    half, means = smooth//2, []
+    half = smooth//2
+    means = []
     for i in range(len(values)):
         first, end = max(0, i - half), i + half + 1
         means.append(fmean(values[first:end]))
@@ -998,13 +1077,14 @@ def _curve(ax, runs, key, color, label=None, offset=0, smooth=5, marker=None, ls
     runs = [[row for row in run if key in row] for run in runs]
     if not all(runs): return
     curves = [[row[key] for row in run] for run in runs]
-    steps = [[offset + row["step"] for row in run] for run in runs]
-    for x, y in zip(steps, curves):
-        ax.plot(x, y, color=color, lw=.6, alpha=.45)
+    for run, curve in zip(runs, curves):
+        steps = [offset + row["step"] for row in run]
+        ax.plot(steps, curve, color=color, lw=.6, alpha=.45)
     mean = list(map(fmean, zip(*curves)))
     n = len(mean)
+    steps = [offset + row["step"] for row in runs[0][:n]]
     marks = dict(marker=marker, ms=4.5, markevery=max(1, n//8))
-    ax.plot(steps[0][:n], _smoothed(mean, smooth), color=color, lw=2, label=label, ls=ls, **marks)
+    ax.plot(steps, _smoothed(mean, smooth), color=color, lw=2, label=label, ls=ls, **marks)
 
 # %% ../nbs/54_reports.ipynb #training-figure
 def plot_training(
@@ -1025,13 +1105,14 @@ def plot_training(
     _curve(share, runs, "all_equal", "tab:olive", "groups of equal rewards", smooth=smooth, ls="--")
     _curve(share, runs, "truncated", LOSS, "attempts cut off", smooth=smooth, ls=":")
     deltas = [row["delta"] for run in runs for row in run if "delta" in row]
-    lowest = min([0., *deltas])
-    _percent(acc, low=100*lowest)
+    lowest = min(deltas, default=0.)
+    _percent(acc, low=min(0., 100*lowest))
     _percent(share)
     acc.axhline(0, color="black", lw=.8)
     kl.set_ylim(bottom=0)
     kl.grid(True, color="#dddddd", lw=.6)
-    for ax, title in ((acc, "training samples right"), (kl, "nats per attempt"), (share, "share")):
+    titles = "training samples right", "nats per attempt", "share"
+    for ax, title in zip((acc, kl, share), titles):
         ax.set(xlabel="step", ylabel=title, xlim=(0, None))
         if ax.get_legend_handles_labels()[0]:
             ax.legend(framealpha=.8, edgecolor="none", fontsize=8)
@@ -1064,17 +1145,17 @@ def _stage_dots(ax, i, report):
     "Acc@tk of one policy as dots side by side, joined by a line, its numbers below or above."
     summary = _pool(report)
     K = _attempts(summary)
-    accuracies = [summary[f"Acc@t{k}"] for k in range(1, K + 1)]
-    values = [accuracy.value for accuracy in accuracies]
     left, gap = i - .15, .3/(K - 1)
     at = [left + gap*k for k in range(K)]
+    keys = [f"Acc@t{k}" for k in range(1, K + 1)]
+    values, lows, highs = zip(*(summary[key] for key in keys))
     ax.plot(at, values, color="#bbbbbb", lw=1.5, zorder=1)
-    for k, (x, accuracy) in enumerate(zip(at, accuracies), 1):
-        seeds = _each_seed(report, f"Acc@t{k}")
-        _dot(ax, x, accuracy, attempt_color(k), seeds, fmt=attempt_marker(k))
-    lowest = min(accuracy.low for accuracy in accuracies)
-    highest = max(accuracy.high for accuracy in accuracies)
-    y, va = (lowest - .03, "top") if lowest > .2 else (highest + .03, "bottom")
+    for k, (x, key) in enumerate(zip(at, keys), 1):
+        seeds = _each_seed(report, key)
+        _dot(ax, x, summary[key], attempt_color(k), seeds, fmt=attempt_marker(k))
+    y, va = max(highs) + .03, "bottom"
+    if min(lows) > .2: # there is room below
+        y, va = min(lows) - .03, "top"
     numbers = " → ".join(map(percent, values))
     delta = summary[f"Δ(t1,t{K})"].value
     text = f"{numbers}\nΔ {percent(delta, sign='+')}"

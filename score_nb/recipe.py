@@ -46,13 +46,15 @@ def recipe(
     "The stages of SCoRe (Kumar et al. 2024, section 5, and App. A.1). Raises `SettingError`."
     check(type(attempts) is int, "attempts", attempts, "give a whole number")
     check_number("attempts", attempts, low=2, high=27) # as many parts as there are letters
-    stages = [Stage("base", "base", "base")]
+    stages = [Stage("base", label="base", title="base")]
     for k in range(2, attempts + 1):
         part = ascii_lowercase[k - 2] if attempts > 2 else ""
         label = f"Stage I({part})" if part else "Stage I"
         objective = stage_one(beta1, beta2, k)
         stages.append(Stage("stage1" + part, label, f"after {label}", objective, new_base=k > 2))
-    return [*stages, Stage("stage2", "Stage II", "SCoRe", stage_two(alpha, beta1, attempts))]
+    last = stage_two(alpha, beta1, attempts)
+    stages.append(Stage("stage2", label="Stage II", title="SCoRe", make=last))
+    return stages
 
 # %% ../nbs/61_recipe.ipynb #new-8
 def new_base(
@@ -61,12 +63,15 @@ def new_base(
     seed:int=0, # of the fresh adapter
 )->Policy: # the same policy as a base, and so as its own reference; its adapter is fresh
     "Merge an adapter into its base. Raises `SettingError` for a folder of another model."
-    folder, rank = Path(folder), policy.model.peft_config["default"].r
+    folder = Path(folder)
+    rank = policy.model.peft_config["default"].r
     four_bit = getattr(policy.lm, "quantization_method", None) is not None
-    known, there = (folder/"made_of.json").is_file(), (folder/"config.json").is_file()
+    known = (folder/"made_of.json").is_file()
+    there = (folder/"config.json").is_file()
     check(known or not there, "folder", str(folder), "holds another model; choose another")
     adapter = folder.with_name(folder.name + "_adapter")
-    with Run(folder, dict(weights=weights_fingerprint(policy)), config="made_of.json"):
+    settings = dict(weights=weights_fingerprint(policy))
+    with Run(folder, settings, config="made_of.json"):
         if is_main() and not there: # config.json is the last file that is written
             save_adapter(policy, adapter)
             dtype = torch.bfloat16 if four_bit else policy.dtype
@@ -82,7 +87,9 @@ def finished(
     trained:bool=True, # it holds an adapter too
 )->bool:
     "Whether the last file of a stage is there, and the adapter that the next one starts from."
-    files = ["evals.jsonl"] + ["adapter/adapter_config.json"]*bool(trained)
+    files = ["evals.jsonl"]
+    if trained:
+        files.append("adapter/adapter_config.json")
     return all(is_log(Path(run)/file) for file in files)
 
 def stored_report(
@@ -112,9 +119,10 @@ def check_orphans(
 ):
     "Raise `SettingError` for stages without the settings that they were made with."
     check(isinstance(folder, (str, Path)), "run", folder, "give the name of a folder")
+    run, left = Path(folder), []
     with clear_errors(folder, "opened"):
-        known = (Path(folder)/"config.json").exists()
-        left = [name for name in names if not known and (Path(folder)/name).exists()]
+        if not (run/"config.json").exists():
+            left = [name for name in names if (run/name).exists()]
     remedy = f"holds {', '.join(left)}, but no config.json that says how it was made"
     check(not left, "run", str(folder), remedy + "; delete it, or choose another folder")
 
@@ -123,8 +131,12 @@ def restore(
     adapter, # folder of the same model's adapter
 ):
     "Put a stored adapter into a policy. Raises `SettingError` as `read_adapter` does."
-    _, weights = read_adapter(adapter, policy.name, policy.model.peft_config["default"].r)
-    policy.load_adapter({n: weights[n.replace(".default", "")] for n in policy.parameters()})
+    rank = policy.model.peft_config["default"].r
+    _, stored = read_adapter(adapter, policy.name, rank)
+    weights = {}
+    for name in policy.parameters():
+        weights[name] = stored[name.replace(".default", "")]
+    policy.load_adapter(weights)
 
 def logged(
     run, # folder that `train` worked in
@@ -162,8 +174,8 @@ def measured_for(
     validation:Validation=None,
 )->Validation: # None if there is none, or the stage is not trained with an objective
     "The same measuring, with as many attempts as the stage trains."
-    if validation is None or not isinstance(stage.make, Objective): return None
-    return replace(validation, attempts=stage.make.attempts)
+    measured = validation is not None and isinstance(stage.make, Objective)
+    return replace(validation, attempts=stage.make.attempts) if measured else None
 
 def run_stages(
     policy:Policy, # trained in place, until a stage makes it a new base
@@ -205,7 +217,8 @@ def held_out(
     "The problems a policy is evaluated on. Raises `SettingError` as `Task.load` does."
     check(n is None or type(n) is int, "n", n, "give a whole number")
     every = task.load(split, n)
-    return task.load(split, 1000) if n is None and len(every) > 1000 else every
+    if n is None and len(every) > 1000: return task.load(split, 1000)
+    return every
 
 def as_task(
     task, # a Task, or its name
@@ -222,11 +235,15 @@ def draw(
 ):
     "Write what a run looks like: score.png, episodes.html of the last stage, and report.html."
     folder = Path(folder)
-    named = {stage.title.removeprefix("after "): reports[stage.name] for stage in stages}
-    trained = [stage for stage in stages if stage.make]
-    logs = {stage.label: read_jsonl(folder/stage.name/"metrics.jsonl") for stage in trained}
-    figure, last = plot_score(named, logs), reports[stages[-1].name]
+    named, logs = {}, {}
+    for stage in stages:
+        title = stage.title.removeprefix("after ")
+        named[title] = reports[stage.name]
+        if stage.make:
+            logs[stage.label] = read_jsonl(folder/stage.name/"metrics.jsonl")
+    figure = plot_score(named, logs)
     write_atomic(folder/"score.png", figure.png())
+    last = reports[stages[-1].name]
     write_atomic(folder/"episodes.html", episodes_html(last))
     write_report([folder], folder)
 
@@ -238,10 +255,16 @@ def run_facts(
     asked:list, # of Problem, held out
 )->dict: # JSON
     "What decides the result of a run, beside its numbers."
-    facts = dict(model=public_name(policy.name), base_weights=policy.base_fingerprint)
-    facts |= dict(start=fingerprint(policy.adapter()), **task.description)
-    facts |= dict(problem_set=problems_fingerprint(problems), test_task=judge.description)
-    return facts | dict(n=len(asked), held_out=problems_fingerprint(asked))
+    start = dict(
+        model=public_name(policy.name),
+        base_weights=policy.base_fingerprint,
+        start=fingerprint(policy.adapter()))
+    tests = dict(
+        problem_set=problems_fingerprint(problems),
+        test_task=judge.description,
+        n=len(asked),
+        held_out=problems_fingerprint(asked))
+    return start | task.description | tests
 
 # %% ../nbs/61_recipe.ipynb #score-code
 CHAIN = ("each stage starts from what the one before it became, so that another number of steps "

@@ -134,7 +134,8 @@ def logp_and_kl(
     chosen = logp.gather(-1, target[:, None])[:, 0]
     if not policy.compared: return chosen, torch.zeros_like(chosen)
     with torch.no_grad():
-        reference = torch.log_softmax(logits_of(policy, h_ref)/temperature, -1)
+        logits = logits_of(policy, h_ref)/temperature
+        reference = torch.log_softmax(logits, -1)
     return chosen, kl_per_token(logp, reference)
 
 # %% ../nbs/56_chunks.ipynb #cb5bc623
@@ -159,7 +160,8 @@ def states(
 
 def chunk_size(policy:Policy)->int:
     "Tokens whose logits are held at a time: 64 MiB of float32, or one token's."
-    return max(1, 2**24//policy.config.vocab_size)
+    size = 2**24//policy.config.vocab_size
+    return max(1, size)
 
 def token_logps(
     policy:Policy,
@@ -194,11 +196,17 @@ def micro_batches(
     length = sampled.cumsum(1).argmax(1) + 1
     parts = [[]]
     for row in length.argsort(stable=True).tolist():
-        size = (len(parts[-1]) + 1)*int(length[row]) # with this row, the longest so far
-        if size > tokens and parts[-1]:
-            parts.append([])
-        parts[-1].append(row)
-    return [(torch.tensor(part), int(length[part].max())) for part in parts]
+        part = parts[-1]
+        size = (len(part) + 1)*int(length[row]) # with this row, the longest so far
+        if size > tokens and part:
+            part = []
+            parts.append(part)
+        part.append(row)
+    batches = []
+    for part in parts:
+        width = int(length[part].max())
+        batches.append((torch.tensor(part), width))
+    return batches
 
 # %% ../nbs/56_chunks.ipynb #chunk-18
 def weighted_chunk(
@@ -239,7 +247,8 @@ class _WeightedSum(torch.autograd.Function):
     @staticmethod
     def forward(ctx, h, h_ref, target, logp_weight, kl_weight, policy, temperature, chunk):
         ctx.grad = torch.empty_like(h)
-        logp, kl = torch.empty_like(logp_weight), torch.empty_like(logp_weight)
+        logp = torch.empty_like(logp_weight)
+        kl = torch.empty_like(logp_weight)
         need_grad = ctx.needs_input_grad[0]
         for start in range(0, len(h), chunk):
             rows = slice(start, start + chunk)
@@ -270,15 +279,18 @@ def episode_loss(
     "What `policy_loss` makes of `token_logps`, with its gradient, for less work."
     h, h_ref, target, sampled = states(policy, ids, turn)
     row = sampled.nonzero()[:, 0] # of each token
-    attempt = turn.to(policy.device)[sampled].long() - 1 # of each token, from 0
+    turn = turn.to(policy.device)
+    attempt = turn[sampled].long() - 1 # of each token, from 0
     exact = torch.promote_types(h.dtype, torch.float32)
     advantage = advantage.to(h.device, exact)
+    beta = torch.tensor(beta, device=h.device, dtype=exact)
     logp_weight = -advantage[row, attempt]
-    kl_weight = torch.tensor(beta, device=h.device, dtype=exact)[attempt]
+    kl_weight = beta[attempt]
     size = chunk or chunk_size(policy)
     loss, kl = _WeightedSum.apply(h, h_ref, target, logp_weight, kl_weight, policy, temperature,
                                   size)
-    B, K = advantage.shape
-    total_loss = loss.new_zeros(B).index_put((row,), loss, accumulate=True)
-    total_kl = kl.new_zeros(B, K).index_put((row, attempt), kl, accumulate=True)
+    no_loss = loss.new_zeros(len(advantage))
+    no_kl = kl.new_zeros(advantage.shape)
+    total_loss = no_loss.index_put((row,), loss, accumulate=True)
+    total_kl = no_kl.index_put((row, attempt), kl, accumulate=True)
     return total_loss, total_kl

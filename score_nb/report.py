@@ -37,7 +37,8 @@ class RunFiles:
 
 def _finite(value):
     "Whether a value is a number that can be drawn."
-    return type(value) in (int, float) and math.isfinite(value)
+    is_number = type(value) in (int, float)
+    return is_number and math.isfinite(value)
 
 def _json(text):
     "What a text means in JSON, None if nothing."
@@ -56,9 +57,10 @@ def _text(file, lost):
 
 def _steps(file, lost):
     "The rows of a log that have a step, with the values that are numbers."
-    lines = [line for line in _text(file, lost).split("\n") if line.strip()]
     by_step, damaged = {}, 0
-    for row in map(_json, lines):
+    for line in _text(file, lost).split("\n"):
+        if not line.strip(): continue
+        row = _json(line)
         if isinstance(row, dict) and type(row.get("step")) is int:
             by_step[row["step"]] = {k: v for k, v in row.items() if _finite(v)}
         else:
@@ -87,10 +89,14 @@ def read_run(
         lost.append("config.json is damaged")
     config = config if isinstance(config, dict) else {}
     settings = config.pop("settings", {})
-    settings = settings if isinstance(settings, dict) else {}
-    log, timing = _steps(path/"metrics.jsonl", lost), _steps(path/"timing.jsonl", lost)
-    report = _evaluation(path/"evals.jsonl", lost)
-    return RunFiles(path, settings, config, log, timing, report, lost)
+    return RunFiles(
+        path,
+        settings=settings if isinstance(settings, dict) else {},
+        facts=config,
+        log=_steps(path/"metrics.jsonl", lost),
+        timing=_steps(path/"timing.jsonl", lost),
+        report=_evaluation(path/"evals.jsonl", lost),
+        lost=lost)
 
 # %% ../nbs/55_report_page.ipynb #new-8
 TITLES = { # subfolders of a whole recipe, and what tables call them
@@ -110,7 +116,8 @@ def run_folders(
         check(is_log(folder), "folder", str(folder), "no such folder")
         is_file = folder.name in (*files, ARCHIVE)
         here = {folder.parent} if is_file else log_folders(folder, files)
-        check(here, "folder", str(folder), f"no {' and no '.join(files)} in it; name a run folder")
+        missing = " and no ".join(files)
+        check(here, "folder", str(folder), f"no {missing} in it; name a run folder")
         for run in sorted(here):
             is_part = not is_log(run/"evals.jsonl") and here & set(run.parents)
             if not is_part:
@@ -132,7 +139,10 @@ def _shared(run):
     has_seed = re.search(r"-s\d+$", run.path.resolve().name)
     # without settings and seed, nothing says what it would be a seed of
     place = "" if settings or has_seed else str(run.path)
-    shared = {name: value for name, value in settings.items() if name not in SEEDED}
+    shared = {}
+    for name, value in settings.items():
+        if name not in SEEDED:
+            shared[name] = value
     problems = run.report.problem if run.report else None
     return json.dumps([shared, problems, place], sort_keys=True, default=str)
 
@@ -140,9 +150,10 @@ def methods_of(
     paths:list, # of run folders
 )->dict: # title -> list of RunFiles, one a seed; the stages of a recipe first and in their order
     "Runs by method."
-    methods = {}
+    methods = {} # (title, what its seeds share) -> runs
     for run in map(read_run, paths):
-        methods.setdefault((_title(run.path), _shared(run)), []).append(run)
+        key = _title(run.path), _shared(run)
+        methods.setdefault(key, []).append(run)
     titles = [title for title, _ in methods]
     order = list(TITLES.values())
     def place(key):
@@ -150,7 +161,9 @@ def methods_of(
     named = {}
     for key in sorted(methods, key=place):
         title, seeds = key[0], methods[key]
-        named[title if titles.count(title) == 1 else str(seeds[0].path)] = seeds
+        if titles.count(title) > 1:
+            title = str(seeds[0].path)
+        named[title] = seeds
     return named
 
 # %% ../nbs/55_report_page.ipynb #new-11
@@ -169,7 +182,8 @@ def late(
 )->float: # None if it was not logged
     "The mean over the last quarter of the steps."
     quarter = max(1, len(run.log)//4)
-    values = [row[key] for row in run.log[-quarter:] if key in row]
+    rows = run.log[-quarter:]
+    values = [row[key] for row in rows if key in row]
     return fmean(values) if values else None
 
 # %% ../nbs/55_report_page.ipynb #63b0a924
@@ -180,14 +194,18 @@ def _held(run):
 def _furthest(run):
     "The largest KL of an attempt at the end."
     logged = {key for row in run.log for key in row}
-    keys = [key for key in logged if re.fullmatch(r"kl\d+", key)]
-    kls = [late(run, key) for key in keys]
-    return max((kl for kl in kls if kl is not None), default=None)
+    kls = []
+    for key in logged:
+        kl = late(run, key) if re.fullmatch(r"kl\d+", key) else None
+        if kl is not None:
+            kls.append(kl)
+    return max(kls, default=None)
 
 def _copies(run):
     """Share of conversations whose last two answers agree; a run that gains all the same does not
     copy."""
-    change, delta = late(run, "change"), late(run, "delta")
+    change = late(run, "change")
+    delta = late(run, "delta")
     if change is None or delta is None: return None
     return 1 - change if abs(delta) < .02 else 0.
 
@@ -195,19 +213,21 @@ def _halved(run):
     "How often the micro-batch was halved for want of memory."
     budgets = [row["budget"] for row in run.timing if "budget" in row]
     if not budgets: return None
-    largest, smallest = max(budgets), max(1, min(budgets))
-    return round(math.log2(largest/smallest))
+    smallest = max(1, min(budgets))
+    times = math.log2(max(budgets)/smallest)
+    return round(times)
 
 def _stalled(run):
     "Answers that could not be compared in time."
-    counts = [row["stalled"] for row in run.timing if "stalled" in row]
-    return max(counts, default=None)
+    rows = [row for row in run.timing if "stalled" in row]
+    return max((row["stalled"] for row in rows), default=None)
 
 def _missing(run):
     "Steps that were asked for and not done."
     steps = run.settings.get("steps")
     if not run.log or not _finite(steps): return None
-    return max(0, steps - run.log[-1]["step"])
+    done = run.log[-1]["step"]
+    return max(0, steps - done)
 
 # %% ../nbs/55_report_page.ipynb #3b2970e2
 def _unanswered(run):
@@ -218,15 +238,17 @@ def _unanswered(run):
 
 def _spoils(run):
     "How much worse the last attempt is than the first, on held-out problems."
-    if run.report is None or run.report.attempts < 2: return None
-    delta = run.report.accuracy[f"Δ(t1,t{run.report.attempts})"]
+    report = run.report
+    if report is None or report.attempts < 2: return None
+    delta = report.accuracy[f"Δ(t1,t{report.attempts})"]
     return -delta.high
 
 def _cut(run):
     "Share of attempts cut off: in training at the end, else in the evaluation."
     share = late(run, "truncated")
     if share is not None or run.report is None: return share
-    return run.report.truncated.float().mean().item()
+    cut_off = run.report.truncated
+    return cut_off.float().mean().item()
 
 # %% ../nbs/55_report_page.ipynb #new-12
 RULES = (
@@ -264,7 +286,8 @@ def verdicts(
     "The rules on one method."
     found = []
     for rule in RULES:
-        values = [value for value in map(rule.measure, seeds) if value is not None]
+        measured = map(rule.measure, seeds)
+        values = [value for value in measured if value is not None]
         hits = sum(value >= rule.limit for value in values)
         found.append((hits, len(values), max(values, default=None)))
     return found
@@ -277,8 +300,10 @@ def shown(
 )->str: # escaped for HTML
     "Text as a page may show it: nothing in it is markup, and nothing too long."
     text = str(text)
-    more = f" … ({len(text) - LONGEST:,} more letters)" if len(text) > LONGEST else ""
-    return safe(text[:LONGEST] + more)
+    more = len(text) - LONGEST
+    if more > 0:
+        text = f"{text[:LONGEST]} … ({more:,} more letters)"
+    return safe(text)
 
 def marked(
     before:str, # an attempt
@@ -288,7 +313,8 @@ def marked(
     old, new = (re.findall(r"\s+|\w+|[^\w\s]", text[:LONGEST]) for text in (before, after))
     if not old or not new: return shown(after)
     parts = []
-    for kind, i, j, k, l in difflib.SequenceMatcher(None, old, new).get_opcodes():
+    matcher = difflib.SequenceMatcher(None, old, new)
+    for kind, i, j, k, l in matcher.get_opcodes():
         dropped, added = "".join(old[i:j]), "".join(new[k:l])
         if kind == "equal":
             parts.append(shown(added))
@@ -297,15 +323,16 @@ def marked(
             parts.append(f"<del>{shown(dropped)}</del>")
         if added:
             parts.append(f"<ins>{shown(added)}</ins>")
-    if len(after) > LONGEST:
-        parts.append(f" … ({len(after) - LONGEST:,} more letters)")
+    more = len(after) - LONGEST
+    if more > 0:
+        parts.append(f" … ({more:,} more letters)")
     return "".join(parts)
 
 # %% ../nbs/55_report_page.ipynb #ebfe6814
 def _attempt(report, i, k):
     "One attempt of a problem, from 0: grade, text, what changed."
-    texts = report.text[i]
-    body = shown(texts[0]) if k == 0 else marked(texts[k - 1], texts[k])
+    texts, before = report.text[i], k - 1
+    body = marked(texts[before], texts[k]) if k else shown(texts[0])
     cut = " <em>cut off</em>" if report.truncated[i, k] else ""
     right = report.reward[i, k] > 0
     sign = '<b class="right">✓</b>' if right else '<b class="wrong">✗</b>'
@@ -315,18 +342,21 @@ def _attempt(report, i, k):
 def _episode(report, i):
     "A problem with its attempts."
     kind = report.transitions[i]
+    question = shown(report.question[i])
     head = (f"<h4><span class=kind>{kind} {KINDS[kind]}</span> <span "
-            f"class=said>{shown(report.question[i])}</span></h4>")
-    attempts = "".join(_attempt(report, i, k) for k in range(report.attempts))
-    return (f"<article>{head}<div class=attempts>{attempts}</div><p>right answer: "
-            f"<b>{shown(report.reference[i])}</b></p></article>")
+            f"class=said>{question}</span></h4>")
+    attempts = [_attempt(report, i, k) for k in range(report.attempts)]
+    answer = shown(report.reference[i])
+    return (f"<article>{head}<div class=attempts>{''.join(attempts)}</div><p>right answer: "
+            f"<b>{answer}</b></p></article>")
 
 def episodes_part(
     report:Report,
     n:int=8, # how many
 )->str: # HTML
     "Some episodes of each kind, the same ones every time."
-    return "\n".join(_episode(report, i) for i in pick_episodes(report, n))
+    chosen = pick_episodes(report, n)
+    return "\n".join(_episode(report, i) for i in chosen)
 
 # %% ../nbs/55_report_page.ipynb #new-21
 COLORS = "#2a7fc1", "#d9702b", "#1a9a6c", "#b565a7", "#8a8a00", "#3aa7c4", "#c44e52", "#7a7a7a"
@@ -423,6 +453,13 @@ def _legend(styles):
         names.append(f"<li>{sample}{shown(title)}</li>")
     return f'<ul class="legend">{"".join(names)}</ul>'
 
+def _keys_drawn(pattern, keys, runs):
+    "The logged quantities of that name, where some run has a curve."
+    for key in keys:
+        if not re.fullmatch(pattern, key): continue
+        if any(curve(run, key) for run in runs):
+            yield key
+
 def curves_part(
     methods:dict, # title -> list of RunFiles
 )->str: # HTML, "" if nothing was trained
@@ -431,16 +468,15 @@ def curves_part(
     drawn = {title: methods[title] for title in trained[:len(COLORS)]}
     styles = dict(zip(drawn, zip(COLORS, DASHES)))
     runs = [run for seeds in drawn.values() for run in seeds]
+    figures = ""
     logged = {key for run in runs for row in run.log for key in row}
     keys = sorted(logged | {"rate"})
-    figures = ""
     for pattern, heading, look, percent in CURVES:
-        for key in keys:
-            if not re.fullmatch(pattern, key): continue
-            if not any(curve(run, key) for run in runs): continue
+        for key in _keys_drawn(pattern, keys, runs):
             attempt = re.sub(r"\D", "", key)
             caption = f"<figcaption><b>{heading.format(attempt)}</b> {look}</figcaption>"
-            figures += f"<figure>{caption}{_panel(key, drawn, styles, percent)}</figure>"
+            panel = _panel(key, drawn, styles, percent)
+            figures += f"<figure>{caption}{panel}</figure>"
     if not figures: return ""
     more, n = "", len(drawn)
     if len(trained) > n:
@@ -451,7 +487,8 @@ def curves_part(
 def _grid(head, rows):
     "A table of HTML cells that scrolls by itself where the screen is narrow."
     def line(tag, cells):
-        return "<tr>" + "".join(f"<{tag}>{c}</{tag}>" for c in cells) + "</tr>"
+        each = "".join(f"<{tag}>{cell}</{tag}>" for cell in cells)
+        return f"<tr>{each}</tr>"
     body = "".join(line("td", row) for row in rows)
     head = line("th", head)
     table = f'<table class="grid"><thead>{head}</thead><tbody>{body}</tbody></table>'
@@ -459,13 +496,16 @@ def _grid(head, rows):
 
 def _brief(value):
     "A setting as text."
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if isinstance(value, str): return value
+    return json.dumps(value, ensure_ascii=False)
 
 def _facts(run):
     "The settings of a run, and what it took."
-    taken = {key: run.facts[key] for key in ("device", "seconds", "peak_memory_mb")
-             if key in run.facts}
-    return run.settings | taken
+    facts = dict(run.settings)
+    for key in ("device", "seconds", "peak_memory_mb"):
+        if key in run.facts:
+            facts[key] = run.facts[key]
+    return facts
 
 def settings_part(
     methods:dict, # title -> list of RunFiles
@@ -492,18 +532,23 @@ def settings_part(
     if not common: return head
     whose = "all share" if len(known) > 1 else "it had"
     summary = f"{len(common)} settings that {whose}"
-    return head + f"<details><summary>{summary}</summary>{_grid(['', ''], common)}</details>"
+    folded = _grid(["", ""], common)
+    return f"{head}<details><summary>{summary}</summary>{folded}</details>"
 
 # %% ../nbs/55_report_page.ipynb #4e7c748a
 def _verdict(title, rule, hits, n, worst):
     "What a rule says of one method."
+    word, css = "not measured", "none"
+    if n:
+        word, css = "fine", "fine"
     if hits:
-        word, css = "look" + (f" in {hits} of {n}" if n > 1 else ""), "look"
-    else:
-        word, css = ("fine", "fine") if n else ("not measured", "none")
+        word, css = "look", "look"
+        if n > 1:
+            word = f"look in {hits} of {n}"
     value = ""
     if n and worst > 0:
-        value = f" <small>{rule.show.format(worst).replace('%', ' %')}</small>"
+        number = rule.show.format(worst).replace("%", " %")
+        value = f" <small>{number}</small>"
     return f'<li>{shown(title)}: <span class="{css}">{word}</span>{value}</li>'
 
 def findings_part(
@@ -511,7 +556,7 @@ def findings_part(
 )->str: # HTML
     """Each rule on each method: what is to be looked at first, then what is fine, then what could
     not be measured."""
-    by_rule = zip(*(verdicts(seeds) for seeds in methods.values()))
+    by_rule = zip(*map(verdicts, methods.values()))
     findings = []
     for rule, each in zip(RULES, by_rule): # of each method (hits, measured, worst)
         items = ""
@@ -519,11 +564,11 @@ def findings_part(
             items += _verdict(title, rule, *verdict)
         see, means, do = map(escape, (rule.see, rule.means, rule.do))
         section = f"<section><div><b>{see}</b><br>{means}: {do}</div><ul>{items}</ul></section>"
-        hits = sum(hits for hits, _, _ in each)
-        measured = any(n for _, n, _ in each)
-        findings.append((-hits, not measured, section))
-    findings.sort(key=lambda finding: finding[:2])
-    return "\n".join(section for *_, section in findings)
+        hits, measured, _ = zip(*each)
+        place = -sum(hits), not any(measured)
+        findings.append((place, section))
+    findings.sort(key=lambda finding: finding[0])
+    return "\n".join(section for _, section in findings)
 
 # %% ../nbs/55_report_page.ipynb #f248e095
 def numbers_part(
@@ -532,15 +577,18 @@ def numbers_part(
     "Accuracies with their intervals, as a figure and as a table."
     reports = {}
     for title, seeds in methods.items():
+        title = UNSEEN.sub("\ufffd", title)
         evaluated = [run.report for run in seeds if run.report]
         if evaluated:
             reports[title] = evaluated if len(evaluated) > 1 else evaluated[0]
     if not reports: return ""
-    clean = {UNSEEN.sub("\ufffd", title): each for title, each in reports.items()}
-    first = list(clean)[:16]
-    drawn = {title.replace("$", r"\$"): clean[title] for title in first}
-    figure = f'<div class="one">{svg(plot_attempts(drawn))}</div>'
-    return f'{figure}<div class="numbers">{table(clean)._repr_html_()}</div>'
+    drawn = {}
+    for title in list(reports)[:16]:
+        without_math = title.replace("$", r"\$")
+        drawn[without_math] = reports[title]
+    figure = svg(plot_attempts(drawn))
+    numbers = table(reports)._repr_html_()
+    return f'<div class="one">{figure}</div><div class="numbers">{numbers}</div>'
 
 def _runs_of(methods):
     "The runs of all methods, one after the other."
@@ -644,7 +692,8 @@ footer { margin-top: 2rem; opacity: .7; font-size: .85rem }
 # %% ../nbs/55_report_page.ipynb #059a78a7
 def _list(folders):
     "A list of folders; one may be given alone."
-    return [folders] if isinstance(folders, (str, Path)) else list(folders)
+    is_one = isinstance(folders, (str, Path))
+    return [folders] if is_one else list(folders)
 
 def report_html(
     folders, # a run folder, or a list of them: training runs, evaluations, whole recipes, studies
@@ -660,17 +709,18 @@ def report_html(
     reason = lost[0] if lost else "its files are empty"
     check(readable, "folder", str(folders[0]), f"nothing in it can be read: {reason}")
     names = [Path(folder).resolve().name for folder in folders]
-    title, more = "SCoRe report: " + ", ".join(names[:3]), len(names) - 3
-    if more > 0:
-        title += f" and {more} more"
+    title = "SCoRe report: " + ", ".join(names[:3])
+    if len(names) > 3:
+        title += f" and {len(names) - 3} more"
     parts = {"Held-out problems": numbers_part(methods), "What to look at": findings_part(methods),
              "Training": curves_part(methods), "Settings": settings_part(methods),
              "Episodes": _episodes_parts(methods)}
-    body = [f"<h2>{heading}</h2>\n{part}" for heading, part in parts.items() if part]
-    if lost:
-        body.insert(0, _lost_part(methods))
-    body = "\n".join(body)
-    return Html(PAGE.format(title=shown(title), style=STYLE, parts=body, version=__version__))
+    body = [_lost_part(methods)] if lost else []
+    for heading, part in parts.items():
+        if part:
+            body.append(f"<h2>{heading}</h2>\n{part}")
+    page = PAGE.format(title=shown(title), style=STYLE, parts="\n".join(body), version=__version__)
+    return Html(page)
 
 def write_report(
     folders, # as for `report_html`
