@@ -457,7 +457,7 @@ class PairedStep:
         self.optimizer = torch.optim.Adam(self.policy.parameters().values(), lr=0.)
         self.alone = SimpleNamespace(num_processes=1, process_index=0, backward=self.both.backward,
                                      clip_grad_norm_=self.both.clip_grad_norm_)
-        self.exchange = loop.everyones
+        self.exchange = loop.gather_from_all
     def times(self, accelerator, i):
         """Seconds of sampling, of the update, and those that this process was at work, which depend
         little on what else the machine does."""
@@ -479,11 +479,11 @@ class PairedStep:
         if not self.both.is_main_process: return 0, 0, 0
         def exchange_with_nobody(mine):
             return [mine]
-        loop.everyones = exchange_with_nobody
+        loop.gather_from_all = exchange_with_nobody
         try:
             return self.times(self.alone, i)
         finally:
-            loop.everyones = self.exchange
+            loop.gather_from_all = self.exchange
 
 def pair(file):
     "What each of the two processes of `bench_processes` runs, with one thread."

@@ -385,8 +385,8 @@ def show(table):
 def given_up()->int:
     "How many gradings all processes of this command have given up."
     from score_nb.grading import stalled
-    from score_nb.train import everyones
-    return sum(everyones(stalled()))
+    from score_nb.train import gather_from_all
+    return sum(gather_from_all(stalled()))
 
 def say_given_up(
     late:int, # gradings

@@ -295,7 +295,7 @@ class Table(AlignedTable):
         small = '<br><span style="opacity:.6;font-size:85%">{}</span>'
         more = "".join(map(small.format, more))
         side = "right" if j else "left"
-        css = f"text-align:{side};padding:3px 10px;vertical-align:top;white-space:nowrap"
+        css = f"text-align:{side};padding:3px 7px;vertical-align:top;white-space:nowrap"
         return f'<{tag} style="{css}">{first}{more}</{tag}>'
 
     def _repr_html_(self):
@@ -304,7 +304,7 @@ class Table(AlignedTable):
             return f'<tr>{"".join(each)}</tr>'
         note = ""
         if self.note:
-            css = "opacity:.7;font-size:85%;padding:3px 10px"
+            css = "opacity:.7;font-size:85%;padding:3px 7px"
             note = f'<div style="{css}">{escape(self.note)}</div>'
         head = row("th", self.head)
         body = "".join(row("td", cells) for cells in self.rows)

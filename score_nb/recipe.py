@@ -22,7 +22,7 @@ from .reinforce import Objective
 from .report import write_report
 from .stages import stage_one, stage_two
 from .tasks import Task, get_task, problems_fingerprint
-from .train import CHECKPOINT, check_track, check_training, everyones, fingerprint
+from .train import CHECKPOINT, check_track, check_training, gather_from_all, fingerprint
 from .train import new_accelerator, train
 from .validation import Validation
 
@@ -77,7 +77,7 @@ def new_base(
             dtype = torch.bfloat16 if four_bit else policy.dtype
             whole = load_policy(policy.name, adapter, device="cpu", dtype=dtype, split=False)
             save_merged(whole, folder, keep=False)
-    everyones("merged") # nobody reads before all is written
+    gather_from_all("merged") # nobody reads before all is written
     how = dict(device=policy.device, dtype=policy.dtype, load_in_4bit=four_bit)
     return load_policy(folder, rank=rank, seed=seed, **how)
 
@@ -204,7 +204,7 @@ def run_stages(
         with policy.together():
             if is_main():
                 stored_report(run, lambda: ask(policy, stage), asked)
-        everyones("evaluated") # nobody reads before all is written
+        gather_from_all("evaluated") # nobody reads before all is written
         reports[stage.name] = stored_report(run, None, asked)
     return reports
 
