@@ -53,7 +53,8 @@ def with_colab(notebook, page, config):
     cell = dict(cell_type="code", id="colab", source=source, metadata={}, execution_count=None,
                 outputs=[])
     kept = [other for other in others if other["id"] != "colab"]
-    return notebook | {"cells": [first, cell, *kept]}
+    cells = [first, cell, *kept]
+    return notebook | {"cells": cells}
 
 def main():
     "Write or check all pages."

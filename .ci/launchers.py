@@ -26,7 +26,8 @@ def train(name, folder):
     done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT)
     if done.returncode != 0:
         sys.exit(f"{name}: {done.stderr[-3000:]}")
-    rows = read_jsonl(run/"metrics.jsonl")
+    log = run/"metrics.jsonl"
+    rows = read_jsonl(log)
     first_line = done.stdout.strip().partition("\n")[0]
     print(name.ljust(9), len(rows), "steps:", first_line)
     return rows
