@@ -95,6 +95,7 @@ def accuracy_report(
 
 # %% ../nbs/54_reports.ipynb #rep-1
 import itertools, re
+from base64 import b64encode
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
@@ -137,8 +138,9 @@ class Picture(Figure):
         out = BytesIO()
         self.savefig(out, format="png", dpi=dpi, facecolor="white")
         return out.getvalue()
-    def _repr_png_(self):
-        return self.png()
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        "What a notebook shows, whatever its own settings for figures are."
+        return {"image/png": b64encode(self.png()).decode()}
 
 def _panels(width=5, height=3, columns=1, **kwargs):
     "A picture and its axes, without the frame's upper and right sides."
