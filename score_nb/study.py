@@ -289,7 +289,7 @@ def study_settings(
     try:
         settings = json.loads((Path(out)/"config.json").read_text())["settings"]
         is_study = {"base_weights", "model"} <= settings.keys()
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return {} # no file, no JSON, or the settings of something else
     return settings if is_study else {}
 
