@@ -968,8 +968,8 @@ def lessons(args, task, problems:list)->list:
 def measure_with(args, task):
     "How a warm-up is measured, and when it ends. Raises `SettingError`."
     from score_nb.warmup import Patience
-    n = args.validation_n
-    held_out = some_of_validation(task, n) if n > 0 else []
+    check_number("validation_n", args.validation_n, low=1)
+    held_out = some_of_validation(task, args.validation_n)
     default = 2 if args.conversations else 1
     attempts = default if args.attempts is None else args.attempts
     return Patience(task, held_out, args.every, attempts, patience=args.patience)
