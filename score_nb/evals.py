@@ -129,15 +129,27 @@ def check_grades(
     check(not others, "reward", first, remedy)
 
 # %% ../nbs/54_reports.ipynb #rep-4
-class Picture(Figure):
-    "A matplotlib figure that a notebook shows by itself. No pyplot, no screen, nothing to close."
+class Picture:
+    """A matplotlib figure that a notebook shows by itself. No pyplot, no screen, nothing to close.
+    It has everything that the `Figure` in it has."""
     def __init__(self, width:float=5, height:float=3):
-        super().__init__(figsize=(width, height), layout="constrained")
+        self.figure = Figure(figsize=(width, height), layout="constrained")
+        self.drawn = {} # dots per inch -> PNG, until something changes
+    def __getattr__(self, name):
+        if name == "figure": raise AttributeError(name) # not made yet
+        return getattr(self.figure, name)
+    def __repr__(self):
+        return repr(self.figure).replace("Figure", "Picture", 1)
     def png(self, dpi:int=110)->bytes:
         "The picture as a PNG file's content."
-        out = BytesIO()
-        self.savefig(out, format="png", dpi=dpi, facecolor="white")
-        return out.getvalue()
+        if self.figure.stale:
+            self.drawn = {}
+        if dpi not in self.drawn:
+            out = BytesIO()
+            self.figure.savefig(out, format="png", dpi=dpi, facecolor="white")
+            self.figure.stale = False
+            self.drawn[dpi] = out.getvalue()
+        return self.drawn[dpi]
     def _repr_mimebundle_(self, include=None, exclude=None):
         "What a notebook shows, whatever its own settings for figures are."
         return {"image/png": b64encode(self.png()).decode()}
