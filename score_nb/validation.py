@@ -21,8 +21,8 @@ from .tasks import problems_fingerprint
 def moving_average(
     values:list, # of float, one per measurement, in the order of the run
 )->list: # of float, as many
-    """Each value's mean with its two neighbours; the first and the last count twice, for the
-    neighbour they lack. Raises `SettingError` if there is no value."""
+    """Each value's mean with its two neighbours; at either end, the value itself stands in for the
+    neighbour that is missing. Raises `SettingError` if there is no value."""
     check(len(values) > 0, "values", values, "give at least one measurement")
     before = values[:1] + values[:-1]
     after = values[1:] + values[-1:]
