@@ -78,21 +78,21 @@ RULES = { # name -> ({number: its range}, words)
     "cut off": (dict(truncated=MOST),
         "{truncated:.0%} of the attempts are cut off at {limit} tokens and count as wrong. "
         "Raise max_new_tokens, or ask for shorter attempts in the prompt. "
-        "A model that never ends does not know the form: score_nb warmup (page 40)."),
+        "A model that never stops has not learnt the answer format: score_nb warmup (page 40)."),
     "no answer": (dict(truncated=FEW, unread=MOST),
         "In {unread:.0%} of the finished attempts no answer is found. "
-        "Say in the prompt how it is to be stated, take another grader, "
+        "Say in the prompt how it is to be stated, choose another grader, "
         "or tune the model on right solutions first: score_nb warmup (page 40)."),
     "all wrong": (dict(truncated=FEW, unread=FEW, right=NONE),
         "No attempt is right, so there is no reward to learn from. "
-        "If the answers below look right, take another grader. If they are wrong, "
+        "If the answers below look right, choose another grader. If they are wrong, "
         "give easier problems, show an example in the prompt, "
         "or tune the model on right solutions first: score_nb warmup (page 40)."),
     "all right": (dict(right=ALL),
         "Every attempt is right, so nothing is left to learn. Give harder problems."),
     "all equal": (dict(right=SOME, equal=(.9, 1)),
         "On {equal:.0%} of the problems all samples earn the same, and equal grades cancel out. "
-        "Give problems that the model solves at times, or take more samples of each."),
+        "Give problems that the model sometimes solves, or take more samples of each."),
     "no change": (dict(right=NOT_ALL, same=ALL),
         "Every second attempt repeats the first. Word the correction instruction differently, "
         "or tune the model on conversations that correct: score_nb warmup (page 40)."),
@@ -158,8 +158,8 @@ def three_rows(
 # %% ../nbs/39_readiness.ipynb #cell-13
 SHOWN = { # name on the screen -> key of the facts
     "Acc@t1": "acc1", "attempts cut off": "truncated",
-    "Acc@t2": "acc2", "finished without an answer": "unread",
-    "problems of equal samples": "equal", "second attempt as the first": "same"}
+    "Acc@t2": "acc2", "finished, no answer found": "unread",
+    "problems with equal grades": "equal", "second repeats the first": "same"}
 
 @dataclass
 class Readiness:
@@ -172,7 +172,7 @@ class Readiness:
 
     @property
     def warnings(self)->list: # of str
-        "Why training cannot work, and what to change; empty if nothing speaks against it."
+        "Why training cannot work, and what to change; empty if nothing rules it out."
         rules = [RULES[name] for name in self.fired]
         return [text.format(**self.facts) for _, text in rules]
 
@@ -190,7 +190,7 @@ class Readiness:
         return [f"{left}      {right}" for left, right in columns]
 
     def _warned(self)->list: # of lines
-        if not self.warnings: return ["Nothing speaks against training on these problems."]
+        if not self.warnings: return ["Nothing here rules out training on these problems."]
         lines = []
         for words in self.warnings:
             lines += textwrap.wrap(words, WIDTH, initial_indent="! ", subsequent_indent="  ")

@@ -148,7 +148,7 @@ def solved(
     right = sum(task.grade(text, problem) for problem, text in some)
     of_all = f"{right:.0f} of {len(some)}"
     remedy = ("are right by the task's grader; let them end as it wants answers, "
-              "or take another grader")
+              "or choose another grader")
     check(right >= len(some)/2, "solution", of_all, remedy)
     conversations = []
     for problem, text in pairs:
