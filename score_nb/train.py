@@ -263,7 +263,7 @@ def whole_gradient(
     weights = policy.parameters().values()
     sum_over_all([p.grad for p in weights if p.grad is not None], accelerator)
     norm = float(accelerator.clip_grad_norm_(weights, cfg.max_norm))
-    check(isfinite(norm), "lr", cfg.lr, "the gradient is no longer finite, so that training has "
+    check(isfinite(norm), "lr", cfg.lr, "the gradient is no longer finite, so training has "
           "failed; lower lr or the weights of the objective, and choose another folder")
     return dict(loss=sum(losses), grad_norm=norm, kl=sum(kls), tokens=min(budgets))
 
@@ -376,7 +376,7 @@ def damaged(folder, reason)->SettingError:
 KINDS = dict(step=int, tokens=int, recent=list, score=float, settings=dict, log=str) # of the facts
 
 def check_facts(facts:dict):
-    "Raise `ValueError` for facts of another type, or numbers that are none."
+    "Raise `ValueError` for facts of the wrong type, and numbers that are negative or not finite."
     wrong = []
     for name, kind in KINDS.items():
         if name in facts and type(facts[name]) is not kind:
@@ -404,7 +404,7 @@ def checkpoint_facts(
     return facts
 
 # %% ../nbs/58_resume.ipynb #tensors-check
-# torch's names and bitsandbytes': one number or byte for each of a weight's
+# Adam's averages as torch and as bitsandbytes call them: a number or a byte per entry of a weight
 MOMENTS = {"exp_avg", "exp_avg_sq"}, {"state1", "state2"}
 SCALES = {"qmap1", "qmap2", "absmax1", "absmax2"} # of averages in 8 bits
 
@@ -596,7 +596,7 @@ def how_to_go_on(
 )->str:
     "What is true of a run that was stopped."
     if step == 0:
-        return (f"{label} stopped before its first step was done, so that nothing was lost; "
+        return (f"{label} stopped before its first step was done, so nothing was lost; "
                 "the same command starts it again")
     return (f"{label} stopped after step {step} of {steps}, which is saved; "
             "the same command goes on from there")
