@@ -81,7 +81,9 @@ CLAIMS = (
     gain("base", "Table 2", "Asked again, a base model does not get better", -1),
     gain("star", "Table 1", "STaR on D does not teach correction", -1),
     ahead("score", "star", "Table 1", "SCoRe ends above STaR on D"),
+    ahead("score", "star_plus", "Table 1", "SCoRe ends above STaR on D⁺"),
     ahead("score", "pair", "Table 1", "SCoRe ends above Pair-SFT on D"),
+    ahead("score", "pair_plus", "Table 1", "SCoRe ends above Pair-SFT on D⁺"),
     gain("single_turn", "Table 4", "RL on one attempt does not teach correction", -1),
     gain("score", "Table 2", "SCoRe teaches correction"),
     ahead("score", "single_turn", "Table 4", "SCoRe ends above RL on one attempt"),
@@ -90,6 +92,8 @@ CLAIMS = (
     collapses("neither", "Fig. 5", "So it does if both attempts are rewarded"),
     ahead("score", "no_stage1", "Table 4", "Stage I is needed"),
     ahead("score", "unshaped", "Table 4", "The bonus is needed"),
+    ahead("score", "star_stage2", "Table 4", "STaR cannot stand in for RL in Stage II"),
+    ahead("score", "fixed_first", "Table 4", "First attempts must be the policy's own"),
     ahead("score", "neither", "–", "One of the two is needed"),
 )
 
