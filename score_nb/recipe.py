@@ -94,17 +94,17 @@ def finished(
 
 def stored_report(
     run, # folder
-    ask:Callable, # () -> Report
-    asked:list=None, # of Problem: what it must be of
+    make_report:Callable, # () -> Report
+    asked:list=None, # of Problem, held out: what the Report must be of
 )->Report:
-    "What run/evals.jsonl holds; where there is none, what `ask` says is stored there first."
+    "What run/evals.jsonl holds; if there is none, a Report is made and stored there first."
     file = Path(run)/"evals.jsonl"
     if not is_log(file):
         with clear_errors(run, "written"):
             file.parent.mkdir(parents=True, exist_ok=True)
         lock = FolderLock(file.parent)
         remove_leftovers(file.parent) # nothing else opens the folder of a base
-        write_atomic(file, to_jsonl(ask().rows()))
+        write_atomic(file, to_jsonl(make_report().rows()))
         lock.release()
     report = Report.from_rows(read_jsonl(file))
     whole = asked is None or report.problem == [p.id for p in asked]
@@ -184,9 +184,9 @@ def run_stages(
     stages:list, # of Stage
     cfg:TrainConfig, # of the stages that have none of their own
     folder, # each stage has a subfolder of its name
-    ask:Callable, # (policy, stage) -> Report
+    make_report:Callable, # (policy, stage) -> Report
     track=None, # as for `train`
-    asked:list=None, # of Problem: what every Report must be of
+    asked:list=None, # of Problem, held out: what every Report must be of
     validation:Validation=None, # which adapter of a stage is kept; default by training reward
 )->dict: # name of the stage -> Report
     "Train and evaluate stage after stage. A killed run goes on. Raises `SettingError`."
@@ -203,7 +203,7 @@ def run_stages(
             make_stage(stage, policy, task, problems, own, run, **shown)
         with policy.together():
             if is_main():
-                stored_report(run, lambda: ask(policy, stage), asked)
+                stored_report(run, lambda: make_report(policy, stage), asked)
         gather_from_all("evaluated") # nobody reads before all is written
         reports[stage.name] = stored_report(run, None, asked)
     return reports
@@ -267,8 +267,8 @@ def run_facts(
     return start | task.description | tests
 
 # %% ../nbs/61_recipe.ipynb #score-code
-CHAIN = ("each stage starts from what the one before it became, so that another number of steps "
-         "makes another run; choose another folder for it")
+CHAIN = ("each stage starts from what the one before it became, so a different number of steps "
+         "makes a different run; choose another folder for it")
 
 def score(
     policy, # a Policy, trained in place, or a model's name as for `load_policy`
@@ -308,12 +308,12 @@ def score(
         validation.check_fits(policy, cfg.max_new_tokens, problems)
         facts |= validation.settings
     limits = dict(max_new_tokens=cfg.max_new_tokens, max_rows=min(200, cfg.max_rows))
-    def ask(policy, stage):
+    def make_report(policy, stage):
         return evaluate(policy, judge, asked, attempts, label=f"evaluate {stage.name}", **limits)
     with Run(folder, facts | asdict(cfg), free=("max_rows", "save_every"), why=dict(steps=CHAIN)):
         if begin:
             begin()
-        reports = run_stages(policy, task, problems, stages, cfg, folder, ask, track, asked,
-                             validation)
+        reports = run_stages(policy, task, problems, stages, cfg, folder, make_report, track,
+                             asked, validation)
         draw(stages, reports, folder)
     return reports
