@@ -780,7 +780,7 @@ def load_policy(
     numbers = model.config.get_text_config()
     check_kind(numbers, name)
     config = config or new_lora(model, rank or 16, lora_alpha)
-    remedy = (f"{name} is {numbers.hidden_size:,} wide, and a higher rank says nothing more; "
+    remedy = (f"{name} is {numbers.hidden_size:,} wide, and a higher rank adds nothing; "
               "use at most that")
     check(config.r <= numbers.hidden_size, "rank", config.r, remedy)
     seed_everything(seed)

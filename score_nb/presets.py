@@ -49,14 +49,14 @@ INNER = "intermediate_size", "ffn_dim", "ffn_hidden_size", "n_inner"
 
 def widths(
     c, # configuration
-)->dict: # state d, inner I, heads H, pairs K (key heads), head D
+)->dict: # state d, inner I, heads H, key_heads K, head D
     "The widths of a layer's parts: how many numbers, or how many heads."
     state, heads = c.hidden_size, c.num_attention_heads
     named = [getattr(c, key, None) for key in INNER]
     inner = next(filter(None, named), 4*state)
-    pairs = getattr(c, "num_key_value_heads", None) or heads
+    key_heads = getattr(c, "num_key_value_heads", None) or heads
     head = getattr(c, "head_dim", None) or state//heads
-    return dict(state=state, inner=inner, heads=heads, pairs=pairs, head=head)
+    return dict(state=state, inner=inner, heads=heads, key_heads=key_heads, head=head)
 
 class ModelSizes:
     "The sizes of a model that its memory depends on. Nothing is loaded."
@@ -131,7 +131,7 @@ def always_bytes(
 class BatchSizes:
     "How many conversations and tokens a training step works on at once."
     problems:int # per step
-    siblings:int # conversations per problem
+    per_problem:int # conversations about one problem
     attempts:int # K
     max_new_tokens:int # an attempt's limit
     max_rows:int # conversations sampled at once
@@ -141,7 +141,7 @@ class BatchSizes:
     @property
     def conversations(self)->int:
         "Of the whole step."
-        return self.problems*self.siblings
+        return self.problems*self.per_problem
     @property
     def rows(self)->int:
         "R: conversations that are sampled at once."
@@ -149,7 +149,7 @@ class BatchSizes:
     @property
     def prompts(self)->int:
         "Problems that are read at once when sampling begins."
-        most = max(1, self.max_rows//self.siblings)
+        most = max(1, self.max_rows//self.per_problem)
         return min(self.problems, most)
     @property
     def length(self)->int:
@@ -189,7 +189,7 @@ def cache_bytes(
 )->int: # bytes per conversation
     "Keys and values of a conversation. There is room for whole blocks of 64 tokens."
     w = model.widths
-    numbers = w["pairs"]*w["head"]
+    numbers = w["key_heads"]*w["head"]
     per_token = 2*model.layers*numbers*b # a key and a value
     blocks = ceil(length/64)
     return per_token*64*blocks
@@ -207,7 +207,7 @@ def sampling_moments(
     begun = cache_bytes(model, before_last, b) # all but the last attempt
     waiting = batch.conversations > R # conversations take the places of finished ones
     copied = 0
-    if model.eager and w["heads"] > w["pairs"]: # keys and values of a layer, for every head
+    if model.eager and w["heads"] > w["key_heads"]: # keys and values of a layer, for every head
         copied = 2*b*T*w["heads"]*w["head"]
     prompt = batch.prompt*work + cache_bytes(model, batch.prompt, b)
     correction = batch.bridge*work + begun
@@ -338,7 +338,7 @@ def memory_plan(
     config, # of transformers, or a name as for `load_policy`
     problems:int=8, # per step
     samples:int=4, # per problem
-    branch:int=1, # siblings of a last attempt
+    branch:int=1, # last attempts sampled after each earlier one
     attempts:int=2, # K
     max_new_tokens:int=512, # an attempt's limit
     max_rows:int=1024, # conversations sampled at once
@@ -363,7 +363,7 @@ def memory_plan(
     name = config if isinstance(config, str) else ""
     c = shape_of(config) if name else config
     check_kind(c, name)
-    remedy = (f"the model is {c.hidden_size:,} wide, and a higher rank says nothing more; "
+    remedy = (f"the model is {c.hidden_size:,} wide, and a higher rank adds nothing; "
               "use at most that")
     check(rank <= c.hidden_size, "rank", rank, remedy)
     b = dtype.itemsize
@@ -465,6 +465,8 @@ def check_fit(
     check_number("gpu_gb", gpu_gb, low=1)
     if plan.peak <= gpu_gb*GB: return
     near = nearest_preset(gpu_gb, model)
-    remedy = f"the nearest preset that fits is {near.name}" if near else "no preset fits so little"
+    remedy = "no preset fits on a card this small"
+    if near:
+        remedy = f"the nearest preset that fits is {near.name}"
     raise SettingError("gpu_gb", round(gpu_gb, 1),
                        f"the plan needs {plan.peak/GB:.1f} GB; {remedy}")
