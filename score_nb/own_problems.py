@@ -28,7 +28,7 @@ from .equality import plain_number, tidy
 from .core import SettingError, check, check_number, named_seed
 from .grading import _Worker, count_stalled, extract_answer, math_equal, program_passes
 from .programs import asked_by, program_of
-from .tasks import CodeTask, DOUBT, MathTask, Problem, Row, Task
+from .tasks import CORRECTION, CodeTask, MathTask, Problem, Row, Task
 from .tasks import _level, check_apart, hub_reason, parse_rows, plain
 
 # %% ../nbs/30_your_problems.ipynb #cell-9
@@ -63,7 +63,7 @@ def checked_text(
     "A cell's text, or its number as text. Raises `SettingError` for anything else."
     empty = value is None or isinstance(value, str) and not value.strip()
     check(not empty, where, value, "is empty; fill it in, or delete the row")
-    check(isinstance(value, CELL), where, shown(value), "must be text, a number, true or false")
+    check(isinstance(value, CELL), where, shown(value), "must be text, a number, or true or false")
     if not isinstance(value, str):
         check(math.isfinite(value), where, value, "is not a number; correct it, or delete the row")
         return value_text(value)
@@ -98,7 +98,7 @@ def read_json(path:Path)->list: # of Row
     rows = json_objects(path) if path.suffix == ".json" else None
     if rows is None:
         with open(path, "rb") as f:
-            return parse_rows(f, str(path))
+            return parse_rows(f, str(path), setting="data")
     out = [Row(r, f"{path}, object {i}") for i, r in enumerate(rows, 1)]
     what = "must be a JSON object with a value for each column"
     for row in out:
@@ -134,7 +134,8 @@ def read_csv(path:Path)->list: # of Row
     check(len(set(names)) == len(names), f"{path}, line 1", names, twice)
     named = f"line 1 names {len(names)} columns; put a cell that holds a comma in quotes"
     for n, cells in lines:
-        check(len(cells) == len(names), f"{path}, line {n}", f"{len(cells)} cells", named)
+        count = "1 cell" if len(cells) == 1 else f"{len(cells)} cells"
+        check(len(cells) == len(names), f"{path}, line {n}", count, named)
     columns = [typed_cells(column) for column in zip(*(cells for _, cells in lines))]
     rows = [dict(zip(names, values)) for values in zip(*columns)]
     return [Row(r, f"{path}, line {n}") for r, (n, _) in zip(rows, lines)]
@@ -155,7 +156,7 @@ def silent_datasets():
             datasets.enable_progress_bars()
 
 def read_parquet(path:Path)->list: # of Row
-    "Through `datasets`, in a cache of its own. Raises `SettingError` if it is no Parquet."
+    "Through `datasets`, in a cache of its own. Raises `SettingError` if it is not a Parquet file."
     with silent_datasets() as datasets, tempfile.TemporaryDirectory() as cache:
         link = Path(cache)/"rows.parquet" # a name without wildcards
         link.symlink_to(path.resolve())
@@ -290,7 +291,7 @@ class OwnProblem(Problem):
 def no_doubt(
     reference:str, # an answer from the file
 )->str:
-    "Any reference will do."
+    "No doubt: texts can be compared with any reference."
     return ""
 
 @dataclass(frozen=True)
@@ -301,8 +302,8 @@ class Grader:
     right:Callable # (text, OwnProblem) -> bool
     doubt:Callable=no_doubt # (reference) -> why nothing can be compared with it, "" if it can
     prompt:str="{question}" # where the user gives none
-    correction:str=DOUBT.format("answer") # where the user gives none
-    workers:int=0 # gradings beside the sampling
+    correction:str=CORRECTION.format("answer") # where the user gives none
+    workers:int=0 # threads that grade while the model samples
     reads_row:bool=False # whether `right` looks at other columns than the answer's
     source:str="" # of a grader that the user wrote
 
@@ -392,7 +393,7 @@ def number_doubt(
     return "is not a number; correct it, or use the grader exact or math"
 
 NUMBERS = Grader("number", number_text, number_right, number_doubt,
-                 correction=DOUBT.format("solution"))
+                 correction=CORRECTION.format("solution"))
 
 # %% ../nbs/30_your_problems.ipynb #cell-30
 def math_right(
@@ -487,7 +488,7 @@ def told(
     return f"{type(e).__name__}: {said}{place}"
 
 class NoGrade(ValueError):
-    "A function returned something that is no grade."
+    "A function returned something that is not a grade."
 
 def grade_value(
     value, # what a user's function returned
@@ -804,7 +805,7 @@ def share_out(
         splits[drawn_split(p.question, still_open)].append(p)
     check_splits(splits)
     empty = [s for s in ("train", "test") if source and not splits[s]]
-    few = f"{len(source)} problems leave none for {' and '.join(empty)}"
+    few = f"has too few problems ({len(source)}), none is left for {' and '.join(empty)}"
     remedy = f"{few}; add problems, or give a folder with a file for each split"
     check(not empty, "data", data, remedy)
     return splits
