@@ -14,9 +14,9 @@ __all__ = ['COMMANDS', 'KINDS', 'ASCII', 'QUIET', 'HELP', 'VERSION', 'TASK_NAMES
            'training_settings', 'checked_training', 'some_of_validation', 'measured_along', 'train_command',
            'plan_command', 'look_first', 'announce', 'what_happened', 'checked_run', 'run_command', 'demo_command',
            'read_question', 'questions_of', 'task_to_ask', 'stream_attempts', 'ask_command', 'find_reports',
-           'rows_of_study', 'table_command', 'report_command', 'card_text', 'merge_command', 'export_command',
-           'push_command', 'warmup_settings', 'lessons', 'measure_with', 'warmup_command', 'study_budget',
-           'choose_sizes', 'study_command', 'store_command', 'pretrain_command']
+           'rows_of_study', 'table_command', 'report_command', 'card_task', 'card_text', 'merge_command',
+           'export_command', 'push_command', 'warmup_settings', 'lessons', 'measure_with', 'warmup_command',
+           'study_budget', 'choose_sizes', 'study_command', 'store_command', 'pretrain_command']
 
 # %% ../nbs/66_cli.ipynb #new-2
 import argparse, codecs, json, os, re, shutil, signal, sys, warnings
@@ -334,8 +334,8 @@ DATA = Group("your own problems", {
     "prompt": (str, None, "file with the prompt, {question} in it (default: the grader's own)"),
     "correction": (str, None, "what is said before attempt 2 (default: the grader's own)")})
 PRESET = Group("card", {
-    "preset": (str, None, "settings for a model and a card, such as gemma-2-2b-it-12gb; what is "
-                          "given beside it wins"),
+    "preset": (str, None, "settings for a model and a card, such as gemma-2-2b-it-12gb; an "
+                          "option that you also give wins"),
     "gpu_gb": (float, None, "memory of the card in GB (default: that of the one here)")})
 OBJECTIVE = Group("objective", {
     "objective": (str, "stage_two", f"one of: {OBJECTIVE_NAMES}"),
@@ -858,6 +858,23 @@ EXPORT = Group("export", {
     "out": (str, None, "folder to write; of a whole run, one folder per stage")})
 
 # %% ../nbs/66_cli.ipynb #new-17
+def card_task(
+    settings:dict, # of a training run, as its config.json has them
+    report, # Report of an evaluation of it
+    data_dir, # of `get_task`; None for problems of one's own
+)->tuple: # the task, and a Problem of it, to show how it is asked
+    "What a card shows: a task that has a name, or one's own as the run has stored it."
+    from score_nb.tasks import Problem, get_task
+    if "prompt" not in settings:
+        task = get_task(settings["task"], data_dir)
+        return task, task.load("test", 1)[0]
+    remedy = f"{settings['task']} was made of files; leave it out"
+    check(data_dir is None, "data_dir", data_dir, remedy)
+    from score_nb.own_problems import EXACT, OwnTask
+    task = OwnTask({}, EXACT, settings["task"], settings["prompt"], settings["correction"],
+                   length=OwnTask.length)
+    return task, Problem("", report.question[0], "")
+
 def card_text(args)->str:
     """The card of a merged model, '' if no name was given. Raises `SettingError` if only a part of
     what a card needs was given."""
@@ -867,14 +884,13 @@ def card_text(args)->str:
         return ""
     check(args.runs, "runs", args.runs,
           "name the folder that holds the runs and their evaluations, for instance runs/demo")
-    from score_nb.tasks import get_task
-    from score_nb.use import model_card, run_table
+    from score_nb.use import facts_of_run, model_card
     reports = find_reports([args.runs])
     runs = sorted(log_folders(args.runs, ("metrics.jsonl",)))
     check(runs, "runs", args.runs, "holds evaluations, but no training run")
-    settings = {row[0]: row[-1] for row in run_table(runs).rows}
-    task = get_task(settings["task"], args.data_dir)
-    example = task.load("test", 1)[0]
+    _, facts = facts_of_run(runs[-1])
+    any_seeds = next(iter(reports.values()))
+    task, example = card_task(facts, any_seeds[0], args.data_dir)
     return model_card(args.name, args.model, task, reports, runs, args.licence, example,
                       merged=True)
 
@@ -982,8 +998,8 @@ def measure_with(args, task):
 def warmup_command(args):
     """Tune a model on worked solutions, where it is never right so that reward cannot begin. See
     the notebook 40_warmup."""
-    remedy = ("4-bit weights cannot take an adapter up; give --no-merged too, then merge with "
-              "'score_nb merge'")
+    remedy = ("an adapter cannot be merged into 4-bit weights; give --no-merged too, then merge "
+              "with 'score_nb merge'")
     check(not (args.merged and args.load_in_4bit), "load_in_4bit", True, remedy)
     task, cfg = chosen_task(args), warmup_settings(args)
     from score_nb.warmup import best_measured, warmup
