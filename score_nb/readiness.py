@@ -202,7 +202,7 @@ class Readiness:
         for k, (text, verdict) in enumerate(episode["attempts"], 1):
             label = f"  attempt {k}, {verdict}"
             first, *more = excerpt(text, WIDTH - 20, lines=3)
-            lines.append(f"{label:20}{first}")
+            lines.append(f"{label + ' ':20}{first}")
             lines += [" "*20 + line for line in more]
         return lines
 
