@@ -56,7 +56,7 @@ class SelfCorrector:
         seed:int=0, # of the sampling, if any
         max_rows:int=200, # conversations at once: sets the memory needed
     )->list: # for each question a list of K texts
-        "Attempt every question K times, side by side."
+        "Attempt every question K times, many questions at once."
         asked = [] if isinstance(questions, str) else [self.problem(q) for q in questions]
         check(asked, "questions", questions, "give a list with at least one question")
         policy, ungraded = self.policy, Ungraded(self.task)
@@ -92,8 +92,8 @@ class SelfCorrector:
 def settled(
     text:str, # decoded so far
 )->str:
-    """What can be shown of an unfinished text: without blanks at its ends, and without an end that
-    may still become another letter."""
+    """What can be shown of an unfinished text: without white space at its ends, and without an end
+    that may still become another letter."""
     return re.sub(r"[\s\ufffd]+$", "", text).lstrip()
 
 # %% ../nbs/64_use.ipynb #cell-19
@@ -175,7 +175,7 @@ def portable(value)->str:
 def facts_of_run(
     run:Path, # folder
 )->tuple: # name of the objective, and all that config.json says: setting -> value
-    "How a training run was made. Raises `SettingError` for a folder that is no run."
+    "How a training run was made. Raises `SettingError` for a folder that is not a run."
     try:
         config = json.loads((run/"config.json").read_text(encoding="utf-8"))
         settings = config["settings"]
@@ -191,7 +191,7 @@ def run_table(
     runs:list, # run folders
 )->Table:
     """What is in their config.json: a column an objective. Where its runs differ (seeds), their
-    values follow each other. Raises `SettingError` for a folder that is no run."""
+    values follow each other. Raises `SettingError` for a folder that is not a run."""
     columns = {}
     for run in map(Path, runs):
         name, facts = facts_of_run(run)
@@ -272,10 +272,10 @@ trained with [score_nb](https://github.com/score-nb/score_nb) with these setting
 It was trained and tested on this task alone. \
 Licence: {licence}; the terms of the base model hold for it too.
 '''
-BASES = { # what is no model of the hub, in words
+BASES = { # what is not on the hub, in words
     "tiny": "the tiny Gemma that ships with score_nb",
     "tiny-weak": "the second tiny Gemma that ships with score_nb"}
-FIND = "\n`{base}` is no model of the hub: put the folder of {words} there.\n"
+FIND = "\n`{base}` is not a model on the hub: put the folder of {words} there.\n"
 
 # %% ../nbs/64_use.ipynb #cell-29
 def model_card(
