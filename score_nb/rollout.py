@@ -21,7 +21,7 @@ class Episodes:
     reward:Tensor # (B, K) float32, grade of each attempt, 0 or 1
     truncated:Tensor # (B, K) bool, the attempt hit the length limit (and is graded 0)
     problem:Tensor # (B,) int64, rows with the same number share a problem
-    branch:Tensor # (B,) int64, equal in rows that differ in attempt K only (see the exercises)
+    branch:Tensor # (B,) int64, rows with the same number share all attempts but the last
     def __len__(self):
         return len(self.ids)
     def __getitem__(self, rows):

@@ -39,7 +39,7 @@ class Task:
 
     @property
     def description(self)->dict: # JSON
-        "The settings of this task that decide what a run gives; a run folder keeps them."
+        "The settings of this task that decide the results of a run; a run folder keeps them."
         return dict(task=self.name)
 
     def prompt(self, problem:Problem)->list:
