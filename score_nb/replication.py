@@ -92,8 +92,8 @@ CLAIMS = (
     collapses("neither", "Fig. 5", "So it does if both attempts are rewarded"),
     ahead("score", "no_stage1", "Table 4", "Stage I is needed"),
     ahead("score", "unshaped", "Table 4", "The bonus is needed"),
-    ahead("score", "star_stage2", "Table 4", "STaR cannot stand in for RL in Stage II"),
-    ahead("score", "fixed_first", "Table 4", "First attempts must be the policy's own"),
+    ahead("score", "star_stage2", "Table 4", "SCoRe ends above STaR as Stage II"),
+    ahead("score", "fixed_first", "Table 4", "SCoRe ends above RL on the base's first attempts"),
     ahead("score", "neither", "–", "One of the two is needed"),
 )
 
